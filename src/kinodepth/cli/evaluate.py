@@ -1,0 +1,286 @@
+"""``kinodepth evaluate``: score a folder of predictions, or a checkpoint, under a named protocol."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from kinodepth.data.predictions import Predictions
+    from kinodepth.evaluation import Protocol, Result
+    from kinodepth.types import Prediction, Sequence
+
+EXAMPLES = """
+kinodepth evaluate depth --data drive --protocol generic
+kinodepth evaluate run --data kitti_0013 --protocol kitti_eigen_raw --baseline constant,row_median
+kinodepth evaluate their_npy --data testing --protocol sc_depth_ddad --seg-mask testing/seg_mask
+"""
+_PICTURES = 6
+
+
+def run(
+    predictions: str,
+    data: str | None = None,
+    protocol: str = "generic",
+    out: str | None = None,
+    format: str | None = None,
+    mask: str | None = None,
+    seg_mask: str | None = None,
+    split: str | None = None,
+    baseline: str = "",
+    baseline_data: str | None = None,
+    quantity: str | None = None,
+    scale: str | None = None,
+    unit: str | None = None,
+    png_divisor: float | None = None,
+    device: str = "auto",
+) -> int:
+    """Score predictions against recorded depth: every alignment, region and averaging, with the protocol.
+
+    Leaves evaluation.json, frames.csv (one row per frame, alignment and region) and report.html. Predictions are
+    matched to frames by name. A checkpoint is first predicted to disk, then scored.
+
+    Args:
+        predictions: folder of predictions (ours, or any npz, npy, png by frame name), weights, run folder or method
+        data: recording with depth
+        protocol: what to compare how; docs/protocols.md lists the names
+        out: output folder; default: the name of the predictions with _evaluation
+        format: format of the data; default: detected
+        mask: which mask makes the regions: dynamic, instances or movable; default: dynamic, else instances
+        seg_mask: folder of RGB segmentation masks with dynamic_colors.txt, matched by name
+        split: text file with the names of the frames to score, one a line; its hash is stored
+        baseline: trivial predictors to compare with: constant, row_median or both
+        baseline_data: recording the row medians are learnt on; default: the data themselves
+        quantity: what a foreign folder holds: depth or inverse_depth
+        scale: how far a foreign folder can be trusted: metric, up_to_scale or affine
+        unit: unit of a foreign folder, e.g. m
+        png_divisor: stored value / divisor = depth in a foreign folder of 16-bit PNG
+        device: where to run a checkpoint: auto, cpu, cuda, cuda:N or mps
+    """
+    import sys
+    from pathlib import Path
+
+    from kinodepth.data import open_sequence
+    from kinodepth.data.predictions import open_predictions
+    from kinodepth.evaluation import evaluate, protocols
+    from kinodepth.types import InputError
+
+    if data is None:
+        raise InputError("no data given; expected a recording with depth to score against; add --data PATH")
+    chosen = protocols.get(protocol)
+    sequence = open_sequence(data, format=format)
+    if seg_mask is not None:
+        sequence = _with_color_masks(sequence, Path(seg_mask))
+    if split is not None:
+        sequence, chosen = _split(sequence, chosen, Path(split))
+    folder = Path(out) if out is not None else Path(f"{Path(predictions).resolve().stem}_evaluation")
+    folder.mkdir(parents=True, exist_ok=True)
+    source = _predictions_folder(predictions, sequence, folder, device)
+    ours = open_predictions(source, quantity, scale, png_divisor, unit)
+    with _progress("score") as progress:
+        results = {"predictions": evaluate(ours, sequence, chosen, mask, progress)}
+    scored = set(results["predictions"].names)
+    same = sequence.select([index for index, record in enumerate(sequence.records) if record.name in scored])
+    for label, trivial in _baselines(baseline, same, baseline_data).items():
+        with _progress(label) as progress:
+            results[label] = evaluate(trivial, same, chosen, mask, progress)
+    _print(results)
+    about: dict[str, Any] = {
+        key: ours.about[key] for key in ("method", "weights", "weights_sha256") if key in ours.about
+    }
+    facts: dict[str, Any] = {"predictions": str(source), "data": data, **about}
+    facts["command"] = " ".join(["kinodepth", *sys.argv[1:]])
+    _write(folder, results, ours, sequence, facts)
+    print(f"tables, rows and pictures: {folder / 'report.html'}")
+    return 0
+
+
+def _predictions_folder(predictions: str, sequence: Sequence, out: Path, device: str) -> Path:
+    """The folder to score: the one given, or the depth of the given weights, predicted below ``out``."""
+    from pathlib import Path
+
+    path = Path(predictions)
+    if path.is_dir() and not (path / "checkpoints").is_dir():
+        return path
+    from kinodepth.inference.job import Options, predict_folder
+    from kinodepth.inference.model import load
+
+    model = load(predictions, device=device)
+    with _progress("predict") as progress:
+        for summary in predict_folder(model, sequence, out / "predictions", Options(overwrite=True)):
+            progress(summary.frames, len(sequence))
+    return out / "predictions"
+
+
+def _with_color_masks(sequence: Sequence, folder: Path) -> Sequence:
+    """The sequence with dynamic masks from RGB masks in ``folder`` and its dynamic_colors.txt (spec sc_depth 13.4)."""
+    from dataclasses import replace
+    from functools import partial
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from PIL import Image
+    from torch import Tensor
+
+    from kinodepth.evaluation.regions import dynamic_from_colors, match_by_stem
+    from kinodepth.types import InputError, Sequence
+
+    try:
+        colors = torch.from_numpy(np.loadtxt(folder / "dynamic_colors.txt", ndmin=2).astype(np.int64))
+    except (OSError, ValueError):
+        colors = torch.zeros(0, 0)
+    if colors.shape[1] != 3:
+        raise InputError(
+            f"{folder} has no readable dynamic_colors.txt; expected one 'R G B' row per dynamic class; add that file"
+        )
+
+    def read(path: Path) -> Tensor:
+        pixels = torch.from_numpy(np.array(Image.open(path).convert("RGB")))
+        return dynamic_from_colors(pixels.permute(2, 0, 1), colors)
+
+    scored = [record for record in sequence.records if "depth" in record.load]
+    files = match_by_stem([record.name for record in scored], sorted(folder.glob("*.png")), "segmentation mask")
+    masked = [
+        replace(record, load={**record.load, "mask:dynamic": partial(read, Path(files[record.name]))})
+        for record in scored
+    ]
+    return Sequence(sequence.name, masked, sequence.source)
+
+
+def _split(sequence: Sequence, protocol: Protocol, path: Path) -> tuple[Sequence, Protocol]:
+    """The frames that ``path`` names, and the protocol with the hash of that list."""
+    from dataclasses import replace
+
+    from kinodepth.evaluation.clip import frames_sha256
+    from kinodepth.types import InputError
+
+    names = path.read_text(encoding="utf-8").split()
+    place = {record.name: index for index, record in enumerate(sequence.records)}
+    unknown = [name for name in names if name not in place]
+    if unknown or not names:
+        raise InputError(
+            f"{path} names {len(names)} frames of which {len(unknown)} are not in {sequence.name} "
+            f"({', '.join(unknown[:3])}); expected frame names, one a line; correct the list"
+        )
+    return sequence.select([place[name] for name in names]), replace(protocol, split_sha256=frames_sha256(names))
+
+
+def _baselines(names: str, sequence: Sequence, learnt_on: str | None) -> dict[str, Mapping[str, Prediction]]:
+    """The trivial predictors asked for, by label."""
+    from kinodepth.data import open_sequence
+    from kinodepth.evaluation.baselines import Baseline, RowMedians, read_depths
+    from kinodepth.types import InputError
+
+    found: dict[str, Mapping[str, Prediction]] = {}
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        if name == "constant":
+            found["constant"] = Baseline(sequence)
+        elif name == "row_median":
+            other = sequence if learnt_on is None else open_sequence(learnt_on)
+            found[f"row_median of {other.name}"] = Baseline(sequence, RowMedians(read_depths(other)))
+        else:
+            raise InputError(f"there is no baseline {name!r}; expected constant, row_median or both with a comma")
+    return found
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar as a function of (done, total)."""
+    import sys
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(label)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(results: Mapping[str, Result]) -> None:
+    """Tables of the first result, and the comparison if there are more."""
+    from rich.console import Console
+
+    from kinodepth.evaluation import report
+
+    result = results["predictions"]
+    own = result.protocol.averaging
+    tables = [
+        report.rich_table(*report.ladder_table(result), f"mean over {own}; * is the alignment of the protocol"),
+        report.rich_table(*report.comparison_table(results), "under the protocol"),
+    ]
+    console = Console(highlight=False, width=max(Console().width, 150))  # a narrow terminal wraps; nothing is cut
+    console.print(result.protocol.summary, *tables, sep="\n\n")
+    for name, value in report.scalars(result).items():
+        console.print(f"{name} {value:.6g}", soft_wrap=True)
+    for line in result.warnings:
+        console.print(f"WARNING: {line}", style="bold red", soft_wrap=True)
+
+
+def _write(
+    out: Path,
+    results: Mapping[str, Result],
+    predictions: Predictions,
+    sequence: Sequence,
+    facts: dict[str, Any],
+) -> None:
+    """evaluation.json, frames.csv and report.html, each replaced as a whole."""
+    import platform
+
+    import torch
+
+    from kinodepth._version import __version__
+    from kinodepth.data.files import atomic
+    from kinodepth.evaluation import report
+    from kinodepth.visualization.run_page import evaluation_page
+
+    result = results["predictions"]
+    versions = {"kinodepth": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    evaluation = {**facts, **report.as_dict(result), "versions": versions}
+    if len(results) > 1:
+        evaluation["compared"] = {
+            label: {region: other.average(region=region) for region in other.regions}
+            for label, other in results.items()
+        }
+    text = report.to_json(evaluation)
+    page = evaluation_page(json.loads(text), _pictures(result, predictions, sequence))
+    for name, content in (("evaluation.json", text), ("frames.csv", report.frame_csv(result)), ("report.html", page)):
+        with atomic(out / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+
+
+def _pictures(result: Result, predictions: Predictions, sequence: Sequence) -> Iterator[tuple[str, np.ndarray]]:
+    """Some frames as image, prediction (brought to the clip's scale), ground truth and relative error."""
+    import numpy as np
+    from scipy import ndimage
+
+    from kinodepth.geometry.sampling import resize
+    from kinodepth.visualization import colormap, panels
+
+    scale = result.clip_scale if np.isfinite(result.clip_scale) else 1.0
+    place = {record.name: index for index, record in enumerate(sequence.records)}
+    chosen = np.unique(np.linspace(0, len(result.names) - 1, _PICTURES).round().astype(int))
+    frames = [sequence.records[place[result.names[i]]] for i in chosen]
+    statistics = colormap.ClipRange()
+    for record in frames:
+        statistics.add(record.load["depth"]())
+    span = statistics.range()
+    for record in frames:
+        truth = record.load["depth"]()[0].numpy()
+        depth = resize(predictions[record.name].depth.float()[None], truth.shape)[0, 0].numpy() * scale
+        if (truth > 0).mean() < 0.2:  # sparse points would not be seen; the scores do not use this
+            truth = ndimage.grey_dilation(truth, (5, 5))
+        parts = [
+            (panels.to_picture(record.load["image"]()), "image"),
+            (colormap.colorize(depth, span), f"prediction x {scale:.3g}"),
+            (colormap.colorize(truth, span), f"depth {span[0]:.3g} to {span[1]:.3g} m"),
+            (panels.error_map(depth, truth), "relative error 0 to 0.5"),
+        ]
+        fitted = [panels.label(panels.fit(picture, 640, 480), text) for picture, text in parts]
+        yield record.name, panels.contact_sheet(fitted, columns=2)

@@ -1,0 +1,107 @@
+"""The ``kinodepth`` command. One file per sub-command beside this one; each defines ``run`` (whose signature and
+docstring are the arguments and their help) and ``EXAMPLES`` (shown by ``-h``). jsonargparse is used here only.
+
+Sub-command modules import nothing heavy at the top, so that ``kinodepth -h`` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib
+import inspect
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+import kinodepth.cli
+from kinodepth._version import __version__
+
+
+def commands() -> dict[str, ModuleType]:
+    """Sub-command modules by name, found by directory listing."""
+    names = [m.name for m in pkgutil.iter_modules(kinodepth.cli.__path__) if m.name != "main"]
+    return {name: importlib.import_module(f"kinodepth.cli.{name}") for name in sorted(names) if name[0] != "_"}
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """jsonargparse's help with the lines of descriptions and examples left as they are."""
+
+
+def _parser(modules: dict[str, ModuleType]) -> ArgumentParser:
+    parser = ArgumentParser(prog="kinodepth", description="Depth from video in dynamic scenes.", formatter_class=_Help)
+    parser.add_argument("--version", action="version", version=f"kinodepth {__version__}")
+    subcommands = parser.add_subcommands(dest="command", metavar="COMMAND")
+    for name, module in modules.items():
+        description = (inspect.getdoc(module.run) or "").split("\n\nArgs:")[0]
+        child = ArgumentParser(
+            description=description,
+            epilog="examples:\n" + inspect.cleandoc(module.EXAMPLES),
+            formatter_class=_Help,
+        )
+        repeated = getattr(module, "REPEATED", {})
+        child.add_function_arguments(module.run, as_positional=True, skip=set(repeated))
+        for option, text in repeated.items():
+            child.add_argument(f"--{option}", action="append", default=[], metavar="KEY=VALUE", help=text)
+        subcommands.add_subcommand(name, child, help=description.split("\n")[0])
+    return parser
+
+
+def _spelled_out(words: Sequence[str], modules: dict[str, ModuleType]) -> list[str]:
+    """``words`` as jsonargparse reads them: ``--save-every`` is ``--save_every``, a bare ``--resume`` is true."""
+    command = next((word for word in words if word in modules), None)
+    parameters = inspect.signature(modules[command].run).parameters.values() if command else ()
+    flags = {f"--{parameter.name}" for parameter in parameters if parameter.annotation == "bool"}
+    spelled: list[str] = []
+    for word, following in zip(words, [*words[1:], ""]):
+        option, equals, value = word.partition("=")
+        if option.startswith("--"):
+            option = "--" + option[2:].replace("-", "_")
+            if option in flags and not equals and following not in ("true", "false"):
+                equals, value = "=", "true"
+        spelled.append(option + equals + value)
+    return spelled
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit status: 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch reads it once: huge pages, a tenth faster on processors
+    modules = commands()
+    parsed = _parser(modules).parse_args(_spelled_out(sys.argv[1:] if argv is None else argv, modules))
+    name = parsed.command
+    if name is None:
+        _parser(modules).print_help()
+        return 2
+    from kinodepth.types import InputError
+
+    arguments = dict(vars(parsed[name]))
+    arguments.pop("config", None)
+    try:
+        return int(modules[name].run(**arguments) or 0)
+    except InputError as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        print(f"kinodepth {name}: stopped by Ctrl-C", file=sys.stderr)
+        return 130
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "the disk is full; free some space and run the same command again",
+            errno.EACCES: "permission denied; choose a place you may write to or read from",
+            errno.EROFS: "the file system is read-only; choose another output folder",
+            errno.ENOTDIR: "a file is in the way of a folder; choose another output folder",
+            errno.EEXIST: "a file is in the way of a folder; choose another output folder",
+            errno.ENOENT: "no such file or folder; check the path",
+        }.get(error.errno or 0)
+        if remedy is None:
+            raise
+        message = f"{error.filename or 'output'}: {remedy}"
+    print(f"kinodepth {name}: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""``kinodepth predict``: depth for an image, a folder, a video or any recording we read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+EXAMPLES = """
+kinodepth predict run drive.mp4 --out depth --save npz,mp4
+kinodepth predict sc_depth_v1 photos/ --weights published.ckpt --save png16,ply --range 1,40
+"""
+REPEATED = {"set": "override one setting of the method, e.g. --set width=640; may be given again"}
+
+
+def run(
+    model: str,
+    source: str,
+    out: str | None = None,
+    weights: str | None = None,
+    save: str = "npz",
+    device: str = "auto",
+    precision: Literal["fp32", "bf16"] = "fp32",
+    resolution: Literal["image", "network"] = "image",
+    range: str | None = None,
+    format: str | None = None,
+    overwrite: bool = False,
+    set: list[str] | None = None,
+) -> int:
+    """Predict depth, frame by frame in constant memory; leaves a folder with report.html.
+
+    The same command again continues an interrupted job.
+
+    Args:
+        model: a run folder or weights file of kinodepth, or the name of a method
+        source: image, folder of images, video, or a recording in any format we read
+        out: output folder; default: the name of the source with _depth
+        weights: weights for a method given by name: ours, a run folder or a published checkpoint
+        save: any of npz,png16,mp4,ply
+        device: auto, cpu, cuda, cuda:N or mps
+        precision: fp32 or bf16
+        resolution: size of the depth: image or network
+        range: near,far of the colours in the unit of the depth; default: percentiles of the clip
+        format: format of the source; default: detected
+        overwrite: drop predictions of another source or with other settings in the output folder
+    """
+    import sys
+    import warnings
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from kinodepth.data import open_sequence
+    from kinodepth.inference.job import Options, Summary, predict_folder
+    from kinodepth.inference.model import load
+    from kinodepth.visualization.colormap import parse_range
+
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    loaded = load(model, weights, device=device, precision=precision, config=_settings(set or []))
+    sequence = open_sequence(source, format=format)
+    folder = Path(out) if out is not None else Path(f"{Path(source).resolve().stem}_depth")
+    options = Options(
+        tuple(part.strip() for part in save.split(",") if part.strip()),
+        resolution,
+        None if range is None else parse_range(range),
+        overwrite,
+        " ".join(["kinodepth", *sys.argv[1:]]),
+    )
+    columns = (TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[cost]}"))
+    summary = Summary()
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=len(sequence), cost="")
+        for summary in predict_folder(loaded, sequence, folder, options):
+            cost = summary.latency.summary().get("mean_ms")
+            progress.update(task, completed=summary.frames, cost="" if cost is None else f"{cost:.0f} ms/frame")
+    console = Console(highlight=False)
+    console.print(", ".join(f"{name} {_short(value)}" for name, value in summary.numbers().items()), soft_wrap=True)
+    console.print(f"depth and report: {folder / 'report.html'}", soft_wrap=True)
+    return 0
+
+
+def _settings(pairs: list[str]) -> dict[str, object]:
+    """key=value texts as a dict; values are read as JSON (numbers, true, false, lists), else they are text."""
+    import json
+
+    from kinodepth.types import InputError
+
+    values: dict[str, object] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator:
+            raise InputError(f"--set {pair!r} has no value; expected key=value, for example width=640")
+        try:
+            values[key] = json.loads(text)
+        except ValueError:
+            values[key] = text
+    return values
+
+
+def _short(value: object) -> str:
+    return f"{value:.1f}" if isinstance(value, float) else str(value)

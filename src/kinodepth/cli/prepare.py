@@ -1,0 +1,83 @@
+"""``kinodepth prepare``: any recording into one simple folder."""
+
+from __future__ import annotations
+
+EXAMPLES = """
+kinodepth prepare drive.mp4 drive --size 640x192
+kinodepth prepare kitti/2011_09_26 kitti_small --format kitti_raw --size 416x128 --stride 2
+kinodepth prepare walk.mp4 walk --start 3 --end 60 --changed 0.2 --fov 65
+"""
+
+
+def run(
+    source: str,
+    out: str,
+    size: str | None = None,
+    stride: int = 1,
+    start: float | None = None,
+    end: float | None = None,
+    changed: float | None = None,
+    fov: float | None = None,
+    format: str | None = None,
+    depth_divisor: float | None = None,
+    dry_run: bool = False,
+) -> int:
+    """Turn a video or any layout we read into a folder of images, camera, poses, depth and masks (docs/data.md).
+
+    The same command again continues where it was interrupted. Several recordings become several folders in OUT.
+
+    Args:
+        source: video, folder of images, recording in any format we read, or a folder of these
+        out: folder to write
+        size: WIDTHxHEIGHT in pixels; image, camera, depth and masks are resized together; default: as it is
+        stride: keep every so-manyth frame
+        start: leave out what is earlier, in seconds from the first frame
+        end: leave out what is later, in seconds from the first frame
+        changed: leave out frames in which less than this share of the pixels changed since the last kept one, e.g. 0.2
+        fov: horizontal field of view in degrees, for recordings without intrinsics
+        format: format of the source; default: detected
+        depth_divisor: stored depth of 1 m, for layouts that do not fix it, e.g. 1000 for millimetres
+        dry_run: only say what would be written
+    """
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from kinodepth.data import open_sequences
+    from kinodepth.data.prepare import Cut, choose, prepare
+    from kinodepth.engine.recordings import with_camera
+
+    cut = Cut(_size(size), stride, start, end, changed)
+    options = {} if depth_divisor is None else {"depth_divisor": depth_divisor}
+    found = open_sequences(source, format=format, **options)
+    console = Console(highlight=False, soft_wrap=True)
+    for sequence in found:
+        if fov is not None:
+            sequence = with_camera(sequence, fov)
+        folder = Path(out) / sequence.name if len(found) > 1 else Path(out)
+        chosen = choose(sequence, cut)
+        lacks = sorted({"camera", "cam_to_world", "depth", "timestamp"} - chosen.provides)
+        has = ", ".join(sorted(chosen.provides)) + (f"; without {', '.join(lacks)}" if lacks else "")
+        if not dry_run:
+            columns = (TextColumn("prepare"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+                for _ in progress.track(prepare(chosen, folder, cut), total=len(chosen)):
+                    pass
+        word = "would write" if dry_run else "wrote"
+        console.print(f"{folder}: {word} {len(chosen)} of {len(sequence)} frames with {has}")
+        if len(chosen) < 3:
+            console.print(f"{folder}: fewer than 3 frames cannot train; keep more of them")
+    console.print(f"next: kinodepth check {out}")
+    return 0
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    from kinodepth.types import InputError
+
+    if text is None:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise InputError(f"--size {text!r} is not a size; expected WIDTHxHEIGHT; write for example --size 640x192")
+    return int(width), int(height)

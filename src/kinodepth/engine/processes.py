@@ -1,0 +1,55 @@
+"""Devices, processes and number formats: everything that ``accelerate`` does for the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, convert_outputs_to_fp32
+from torch import Tensor, nn
+
+from kinodepth.types import InputError
+
+
+def start_processes(device: str, accumulate: int) -> Accelerator:
+    """The device and processes to work on. Raises ``InputError`` for a device that is not there."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no usable CUDA device; expected one for --device cuda; use --device auto or cpu")
+    torch.backends.cudnn.benchmark = True
+    return Accelerator(
+        cpu=device == "cpu",
+        mixed_precision="no",  # accelerate would run the losses in low precision too; see networks_in
+        gradient_accumulation_steps=accumulate,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+@contextmanager
+def networks_in(precision: str, model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Run every part of ``model`` in ``precision`` (fp32 or bf16) inside the block; their outputs are float32.
+
+    Only the networks: geometry and losses need the digits of float32.
+    """
+    if precision == "fp32":
+        yield
+        return
+    for child in model.children():
+        child.forward = convert_outputs_to_fp32(torch.autocast(device.type, torch.bfloat16)(child.forward))
+    try:
+        yield
+    finally:
+        for child in model.children():
+            del child.forward
+
+
+def gather(accelerator: Accelerator, values: Mapping[str, Tensor]) -> dict[str, Any]:
+    """``values`` (scalars named "group/name" or "name") as nested dicts of numbers, means over the processes."""
+    means = accelerator.reduce(torch.stack([value.float() for value in values.values()]), "mean").tolist()
+    nested: dict[str, Any] = {"loss": {}}
+    for name, mean in zip(values, means):
+        group, _, inner = name.rpartition("/")
+        (nested.setdefault(group, {}) if group else nested)[inner] = mean
+    return nested

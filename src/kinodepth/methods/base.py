@@ -1,0 +1,110 @@
+"""The method contract: what a folder below ``methods/`` (or an entry point) offers to the rest of kinodepth.
+
+A method folder's ``__init__`` defines ``METHODS``, a dict from public name to ``Method``. Everything heavy is
+imported inside the functions, so that listing the methods stays cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from kinodepth.types import Clip, Frame, Prediction, Sequence
+
+
+@dataclass(frozen=True)
+class Requires:
+    """Sequence fields (``Sequence.provides``) that must be there, besides the images."""
+
+    training: frozenset[str] = frozenset()
+    inference: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training.
+
+    ``clips(sequence)`` lists the training windows as tuples of frame indices, all of the same length;
+    ``target`` is the place of the target frame in such a tuple. ``augment(clip, generator)`` turns a window as
+    read (B = 1) into network input; all its draws come from ``generator``. ``prepare(clip)`` does the same
+    for validation, without draws. ``fields`` are read besides the images. ``parts`` are the names of the direct
+    children of the model that train, the others are frozen in eval mode. ``optimizer`` makes the optimiser of the
+    trainable parameters and ``schedule``, if any, its learning-rate schedule (stepped once per step).
+    ``consumes`` and ``produces`` name artefacts.
+    """
+
+    name: str
+    steps: int
+    batch_size: int
+    clips: Callable[[Sequence], list[tuple[int, ...]]]
+    augment: Callable[[Clip, torch.Generator], Clip]
+    prepare: Callable[[Clip], Clip]
+    optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    target: int = 0
+    fields: frozenset[str] = frozenset()
+    parts: tuple[str, ...] = ()
+    schedule: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None
+    consumes: tuple[str, ...] = ()
+    produces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Loss ``terms`` (unweighted scalars by name), their ``weights``, scalars and images worth logging."""
+
+    terms: Mapping[str, Tensor]
+    weights: Mapping[str, float]
+    scalars: Mapping[str, Tensor] = field(default_factory=dict)
+    images: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def total(self) -> Tensor:
+        parts = [self.weights[name] * term for name, term in self.terms.items() if self.weights[name]]
+        return torch.stack(parts).sum() if parts else torch.zeros(())
+
+
+class Predictor(Protocol):
+    """Depth one frame at a time. State is explicit: a predictor itself never changes between steps."""
+
+    def init(self) -> Any: ...
+
+    def step(self, frame: Frame, state: Any) -> tuple[Prediction | None, Any]: ...
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A published checkpoint in our names: how it is configured and what did not match. ``surplus`` are the keys
+    that the published files are known to carry without use (e.g. an ImageNet classifier)."""
+
+    config: Any
+    state_dict: Mapping[str, Tensor]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """One depth method. ``config`` is a dataclass type whose defaults are the paper's; ``presets`` maps a name to
+    overrides of its fields; ``build(config)`` returns the networks as one module that keeps ``config`` as an
+    attribute; ``objective(model, clip, stage, generator)`` computes the losses of one batch;
+    ``validate(model, clip)`` is optional: a depth-free validation loss. ``card`` is the path of CARD.md.
+    """
+
+    name: str
+    summary: str
+    config: type
+    presets: Mapping[str, Mapping[str, Any]]
+    requires: Requires
+    build: Callable[[Any], nn.Module]
+    stages: Callable[[Any], list[Stage]]
+    objective: Callable[[nn.Module, Clip, Stage, torch.Generator], Objective]
+    predictor: Callable[[nn.Module], Predictor]
+    convert: Callable[[Path], Conversion]
+    card: Path
+    validate: Callable[[nn.Module, Clip], Tensor] | None = None

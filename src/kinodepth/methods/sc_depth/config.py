@@ -1,0 +1,45 @@
+"""What can be set about SC-Depth. Section numbers are those of the papers' code as described in docs/methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kinodepth.types import Convention, InputError
+
+
+@dataclass(frozen=True)
+class ScDepthConfig:
+    """Defaults: SC-Depth V1 on KITTI (IJCV 2021; published configuration kitti_raw), in the exact convention."""
+
+    resnet_layers: int = 18  # depth encoder: 18, 34, 50, 101 or 152 (published: 18); the pose encoder is always 18
+    pretrained: bool | str = True  # ImageNet start: download, path of a local torchvision file, or none (paper: yes)
+    height: int = 256  # pixels, multiple of 32; network and training size (published: per dataset)
+    width: int = 832  # pixels, multiple of 32
+    stride: int = 1  # frames between target and neighbour (published `skip_frames`: 1; Bonn, TUM 10)
+    sequence_length: int = 3  # frames per window, odd (published: 3)
+    batch_size: int = 4  # windows per step (published: 4 KITTI, DDAD; 8 NYU, Bonn, TUM)
+    steps: int = 100_000  # optimiser steps (published: 100 epochs of 1000)
+    learning_rate: float = 1e-4  # Adam, constant (published)
+    photo_weight: float = 1.0  # weight of the photometric term (published)
+    geometry_weight: float = 0.1  # weight of the geometry consistency term (published)
+    smooth_weight: float = 0.1  # weight of the edge-aware smoothness term (published)
+    ssim: bool = True  # 0.85 SSIM + 0.15 L1 instead of L1 alone (published `no_ssim` is the opposite)
+    auto_mask: bool = True  # drop pixels that the unwarped source explains better
+    self_discovered_mask: bool = True  # weigh the photometric error by 1 - geometric inconsistency
+    minimum: bool = True  # per pixel only the view pair with the smallest colour error counts
+    flip: bool = True  # augmentation: mirror half of the windows (published)
+    zoom: float = 1.15  # augmentation: largest random scale before cropping, 1 = none (published: 1.15)
+    # BatchNorm of the pose net sees both directions of a batch together (exact convention only; published: each call by
+    # itself, which takes the common direction of travel out of every feature and delays learning)
+    joint_pose_statistics: bool = True
+    joint_batch: bool = True  # several processes: statistics and masked means over all of them, as one big batch
+    convention: Convention = "exact"  # pixel geometry; `published` repeats the released code for its checkpoints
+
+    def __post_init__(self) -> None:
+        if self.height % 32 or self.width % 32 or min(self.height, self.width) < 64:
+            raise InputError(
+                f"network size {self.height} x {self.width}; expected multiples of 32 pixels, at least 64; "
+                "choose the nearest such height and width"
+            )
+        if self.sequence_length < 3 or self.sequence_length % 2 == 0:
+            raise InputError(f"sequence_length {self.sequence_length}; expected an odd number from 3 up; use 3")

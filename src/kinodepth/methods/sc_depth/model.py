@@ -1,0 +1,62 @@
+"""The two networks of SC-Depth V1 (spec sc_depth 3): depth of one image, pose between two."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kinodepth.methods.sc_depth.config import ScDepthConfig
+from kinodepth.networks.batch_norm import batch_groups, join_processes
+from kinodepth.networks.depth_decoder import DepthDecoder
+from kinodepth.networks.pose_net import PoseNet
+from kinodepth.networks.resnet import ResNetEncoder
+
+MEAN, STD = 0.45, 0.225  # of every channel and network (spec 2)
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Map RGB in [0, 1] to what the networks and losses of SC-Depth see."""
+    return (images - MEAN) / STD
+
+
+def logits_to_depth(logits: Tensor) -> Tensor:
+    """Depth in (1 / 10.01, 100) scene units (spec 3.2)."""
+    return 1 / (10 * torch.sigmoid(logits) + 0.01)
+
+
+class DepthNet(nn.Module):
+    """Depth B x 1 x H x W of normalised images B x 3 x H x W; H and W are multiples of 32."""
+
+    def __init__(self, config: ScDepthConfig, scales: tuple[int, ...] = (0,)) -> None:
+        super().__init__()
+        self.encoder = ResNetEncoder(config.resnet_layers, 3, config.pretrained)
+        self.decoder = DepthDecoder(self.encoder.channels, scales)
+
+    def scales(self, images: Tensor) -> dict[int, Tensor]:
+        """Depth at every scale the decoder was built with, 0 the finest."""
+        return {s: logits_to_depth(z) for s, z in self.decoder(self.encoder(images)).items()}
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scales(images)[0]
+
+
+class ScDepth(nn.Module):
+    """``depth_net`` and ``pose_net``; K calls are a single forward that equals them (``networks.batch_norm``)."""
+
+    def __init__(self, config: ScDepthConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.depth_net = DepthNet(config)
+        self.pose_net = PoseNet(pretrained=config.pretrained)
+        join_processes(self, config.joint_batch)
+
+    def depths(self, images: Tensor) -> Tensor:
+        """Map normalised images B x K x 3 x H x W to depth B x K x 1 x H x W."""
+        with batch_groups(self.depth_net, images.shape[1]):
+            return self.depth_net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+
+    def poses(self, first: Tensor, second: Tensor) -> Tensor:
+        """Map pairs of normalised images B x K x 3 x H x W to B x K x 6: translation, then Euler angles."""
+        together = self.config.joint_pose_statistics and self.config.convention == "exact"
+        with batch_groups(self.pose_net, 1 if together else first.shape[1]):
+            return self.pose_net(first.flatten(0, 1), second.flatten(0, 1)).unflatten(0, first.shape[:2])

@@ -1,0 +1,57 @@
+"""ResNet feature pyramids (He et al. 2016) through timm, with the parameter names of torchvision.
+
+F0 is the activated stem at 1/2 of the image size, F1..F4 the four stages at 1/4 .. 1/32. The classifier is not built.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from kinodepth.networks.batch_norm import BatchNorm2d
+from kinodepth.types import InputError
+
+LAYERS = (18, 34, 50, 101, 152)
+
+
+class ResNetEncoder(nn.Module):
+    """Features of an image of ``in_channels`` channels; ``channels`` lists their widths, F0 first.
+
+    ``pretrained`` starts from ImageNet weights (timm's ``tv_in1k`` tags, which are torchvision's V1 weights):
+    True downloads them, a path reads a local file. For more than three input channels the stem kernel is repeated along
+    the input axis and scaled by 3 / ``in_channels``. Raises ``InputError`` for an unknown depth or when the weights
+    cannot be had.
+    """
+
+    def __init__(self, layers: int = 18, in_channels: int = 3, pretrained: bool | str | Path = False) -> None:
+        super().__init__()
+        if layers not in LAYERS:
+            raise InputError(f"ResNet with {layers} layers; expected one of {LAYERS}; choose one of these")
+        local = None if isinstance(pretrained, bool) else {"file": str(pretrained)}
+        try:
+            body: Any = timm.create_model(
+                f"resnet{layers}.tv_in1k",
+                pretrained=bool(pretrained),
+                pretrained_cfg_overlay=local,
+                features_only=True,
+                in_chans=in_channels,
+                norm_layer=BatchNorm2d,
+                zero_init_last=False,
+            )
+        except (OSError, RuntimeError) as error:
+            if not pretrained:
+                raise
+            reason = (str(error).strip() or f"no such file: {pretrained}").splitlines()[0]
+            raise InputError(
+                f"ImageNet weights for resnet{layers} could not be loaded ({reason}); expected a network connection or "
+                "a local file; give the path of a torchvision resnet file as `pretrained`, or set it to false"
+            ) from error
+        self.channels: list[int] = body.feature_info.channels()
+        self.body: nn.Module = body
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map normalised images B x ``in_channels`` x H x W to [F0, .., F4]."""
+        return self.body(images)

@@ -1,0 +1,104 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kinodepth.cli.main import main
+
+NAMES = [f"{i:03d}" for i in range(4)]
+
+
+@pytest.fixture
+def drive(tmp_path):
+    """A folder with images, depth (m x 1000) and poses, and predictions that are half the depth."""
+    rng = np.random.default_rng(0)
+    data, predictions = tmp_path / "drive", tmp_path / "theirs"
+    for folder in (data / "images", data / "depth", predictions):
+        folder.mkdir(parents=True)
+    (data / "sequence.json").write_text(json.dumps({"depth_divisor": 1000}))
+    (data / "intrinsics.txt").write_text("40 0 23.5\n0 40 15.5\n0 0 1\n")
+    for name in NAMES:
+        Image.fromarray(rng.integers(0, 255, (32, 48, 3), np.uint8)).save(data / "images" / f"{name}.png")
+        depth = rng.integers(2000, 9000, (32, 48)).astype(np.uint16)
+        Image.fromarray(depth).save(data / "depth" / f"{name}.png")
+        np.save(predictions / f"{name}.npy", depth.astype(np.float32) / 2000)
+    return data, predictions
+
+
+def evaluate(*words):
+    return main(["evaluate", *(str(word) for word in words)])
+
+
+def test_leaves_tables_rows_and_page(drive, tmp_path, capsys):
+    data, predictions = drive
+    out = tmp_path / "out"
+    assert evaluate(predictions, "--data", data, "--out", out, "--baseline", "constant,row_median") == 0
+    stored = json.loads((out / "evaluation.json").read_text())
+    assert stored["protocol"]["name"] == "generic"
+    assert stored["result"]["all"]["abs_rel"] == pytest.approx(0, abs=1e-6)
+    assert stored["errors_mean_over"]["images"]["none"]["all"]["abs_rel"] == pytest.approx(0.5, rel=1e-6)
+    assert stored["scalars"]["clip_scale"] == pytest.approx(2)
+    assert stored["compared"]["constant"]["all"]["abs_rel"] > 0.1
+    assert len(list(csv.DictReader((out / "frames.csv").open()))) == 4 * 5
+    assert "data:image/" in (out / "report.html").read_text()
+    assert "row_median of drive" in capsys.readouterr().out
+
+
+def test_inverse_depth_of_a_foreign_folder(drive, tmp_path):
+    data, predictions = drive
+    for name in NAMES:
+        np.save(predictions / f"{name}.npy", 1 / np.load(predictions / f"{name}.npy"))
+    assert evaluate(predictions, "--data", data, "--out", tmp_path / "out", "--quantity", "inverse_depth") == 0
+    stored = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert stored["result"]["all"]["abs_rel"] == pytest.approx(0, abs=1e-6)
+
+
+def test_colour_masks_make_regions_and_have_to_match(drive, tmp_path, capsys):
+    data, predictions = drive
+    masks = tmp_path / "seg"
+    masks.mkdir()
+    for i, name in enumerate(NAMES):
+        colors = np.zeros((32, 48, 3), np.uint8)
+        colors[4 + i : 12 + i, 10:20] = (0, 0, 142)
+        Image.fromarray(colors).save(masks / f"{name}.png")
+    arguments = (predictions, "--data", data, "--out", tmp_path / "out", "--seg-mask", masks)
+    assert evaluate(*arguments) == 2
+    assert "dynamic_colors.txt" in capsys.readouterr().err
+    (masks / "dynamic_colors.txt").write_text("0 0 142\n220 20 60\n")
+    assert evaluate(*arguments) == 0
+    stored = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert stored["result"]["dynamic"]["pixels"] == 4 * 80
+    (masks / "002.png").rename(masks / "022.png")
+    assert evaluate(*arguments) == 2
+    assert "no segmentation mask for frame 002" in capsys.readouterr().err
+
+
+def test_split_is_hashed_and_stored(drive, tmp_path):
+    data, predictions = drive
+    (tmp_path / "split.txt").write_text("001\n003\n")
+    assert evaluate(predictions, "--data", data, "--out", tmp_path / "out", "--split", tmp_path / "split.txt") == 0
+    stored = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert stored["result"]["all"]["images"] == 2
+    assert stored["protocol"]["split_sha256"] == stored["provenance"]["frames_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "no data given"),
+        (("--data", "{data}", "--protocol", "kitti_eigen_rav"), "did you mean kitti_eigen_raw"),
+        (("--data", "{data}", "--baseline", "zero"), "no baseline 'zero'"),
+        (("--data", "{data}", "--mask", "dynamic"), "has a dynamic mask"),
+        (("--data", "{data}", "--split", "{split}"), "1 are not in drive"),
+    ],
+)
+def test_bad_input_is_one_sentence(drive, tmp_path, capsys, words, message):
+    data, predictions = drive
+    (tmp_path / "split.txt").write_text("001\n099\n")
+    filled = [word.format(data=data, split=tmp_path / "split.txt") for word in words]
+    assert evaluate(predictions, *filled, "--out", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error

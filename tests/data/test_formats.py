@@ -1,0 +1,222 @@
+"""Each foreign layout on a tiny folder of its true shape, written here."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import sparse
+from scipy.spatial.transform import Rotation
+
+from kinodepth import data
+from kinodepth.types import InputError
+
+
+def save(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def picture(path, number, size=(64, 48)):
+    save(path, np.full((size[1], size[0], 3), number, np.uint8))
+
+
+def text(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def row(matrix):
+    return " ".join(repr(float(v)) for v in np.asarray(matrix).ravel())
+
+
+def pose(x=0.0, angle=0.0):
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_euler("y", angle).as_matrix()
+    matrix[0, 3] = x
+    return matrix
+
+
+def test_seven_scenes(tmp_path):
+    folder = tmp_path / "seq-01"
+    for i in range(3):
+        picture(folder / f"frame-{i:06d}.color.png", 10 * i, (640, 480))
+        depth = np.full((480, 640), 1500, np.uint16)
+        depth[0] = 65535
+        save(folder / f"frame-{i:06d}.depth.png", depth)
+        text(folder / f"frame-{i:06d}.pose.txt", *(row(r) for r in pose(0.1 * i)))
+    sequence = data.open_sequence(tmp_path)
+    frame = sequence.read(1)
+    assert (sequence.name, len(sequence), frame.name) == ("seq-01", 3, "frame-000001")
+    assert frame.camera.fx == 585
+    assert frame.depth[0, 0].max() == 0
+    assert frame.depth[0, 1:].unique().tolist() == [1.5]
+    torch.testing.assert_close(frame.cam_to_world, torch.from_numpy(pose(0.1)))
+
+
+def test_tum_joins_by_time_and_interpolates_poses(tmp_path):
+    folder = tmp_path / "rgbd_dataset_freiburg1_toy"
+    for i, time in enumerate((1.0, 1.1, 1.2)):
+        picture(folder / "rgb" / f"{time:.6f}.png", i, (640, 480))
+        save(folder / "depth" / f"{time + 0.01:.6f}.png", np.full((480, 640), 5000, np.uint16))
+    text(folder / "rgb.txt", "# time file", *(f"{t:.6f} rgb/{t:.6f}.png" for t in (1.0, 1.1, 1.2)))
+    text(folder / "depth.txt", *(f"{t + 0.01:.6f} depth/{t + 0.01:.6f}.png" for t in (1.0, 1.2)))
+    turns = [Rotation.from_euler("y", a).as_quat() for a in (0.0, 0.4)]
+    text(folder / "groundtruth.txt", f"0.9 0 0 0 {row(turns[0])}", f"1.3 4 0 0 {row(turns[1])}")
+    sequence = data.open_sequence(folder)
+    assert sequence.records[0].camera.fx == 517.306408
+    assert ["depth" in r.load for r in sequence.records] == [True, False, True]
+    frame = sequence.read(0)
+    assert frame.depth.unique().tolist() == [1.0]
+    torch.testing.assert_close(frame.cam_to_world, torch.from_numpy(pose(1.0, 0.1)))
+
+
+def test_kitti_odometry_moves_poses_to_camera_2(tmp_path):
+    folder = tmp_path / "sequences" / "04"
+    for i in range(3):
+        picture(folder / "image_2" / f"{i:06d}.png", i)
+    p2 = np.array([[60.0, 0, 32, 6], [0, 60, 24, 0], [0, 0, 1, 0]])
+    text(folder / "calib.txt", f"P0: {row(p2)}", f"P2: {row(p2)}")
+    text(folder / "times.txt", "0", "0.1", "0.2")
+    text(tmp_path / "poses" / "04.txt", *(row(pose(0.0, 0.1 * i)[:3]) for i in range(3)))
+    sequence = data.open_sequence(tmp_path)
+    offset = np.eye(4)
+    offset[0, 3] = 0.1  # 6 / 60
+    expected = offset @ pose(0.0, 0.2) @ np.linalg.inv(offset)
+    torch.testing.assert_close(sequence.records[2].cam_to_world, torch.from_numpy(expected))
+    assert sequence.records[1].timestamp == 0.1
+    text(tmp_path / "poses" / "04.txt", row(pose()[:3]))
+    with pytest.raises(InputError, match="1 poses for 3 images"):
+        data.open_sequence(tmp_path)
+
+
+def kitti_raw(tmp_path):
+    date = tmp_path / "2011_09_26"
+    drive = date / "2011_09_26_drive_0001_sync"
+    identity = row(np.eye(3))
+    projection = np.array([[40.0, 0, 32, 0], [0, 40, 24, 0], [0, 0, 1, 0]])
+    text(date / "calib_cam_to_cam.txt", "calib_time: now", f"R_rect_00: {identity}", f"P_rect_02: {row(projection)}")
+    axes = np.array([[0, -1, 0], [0, 0, -1], [1, 0, 0]])  # LiDAR x forward, y left, z up
+    text(date / "calib_velo_to_cam.txt", f"R: {row(axes)}", "T: 0 0 0")
+    text(date / "calib_imu_to_velo.txt", f"R: {identity}", "T: 0 0 0")
+    for i in (0, 1, 3):  # frame 2 is lost
+        picture(drive / "image_02" / "data" / f"{i:010d}.png", i)
+        text(
+            drive / "oxts" / "data" / f"{i:010d}.txt",
+            f"49.0 8.0 100 0 0 0 {' 0' * 24}".replace("49.0", f"{49 + i * 1e-5}"),
+        )
+    text(drive / "image_02" / "timestamps.txt", *(f"2011-09-26 13:02:25.{i}00000000" for i in range(4)))
+    (drive / "velodyne_points" / "data").mkdir(parents=True)
+    # two returns on one pixel (the nearer counts), one behind
+    points = np.array([[10, 0, 0, 0], [5, 0, 0, 0], [-3, 0, 0, 0]], np.float32)
+    points.tofile(drive / "velodyne_points" / "data" / "0000000000.bin")
+    return tmp_path, drive
+
+
+def test_kitti_raw(tmp_path):
+    root, drive = kitti_raw(tmp_path)
+    sequence = data.open_sequence(root)
+    assert [r.name for r in sequence.records] == ["0000000000", "0000000001", "0000000003"]
+    times = [r.timestamp for r in sequence.records]
+    assert np.allclose(np.diff(times), [0.1, 0.2], atol=1e-6)
+    depth = sequence.read(0).depth
+    assert depth[0, 23, 31] == 5  # round(24) - 1, round(32) - 1
+    assert (depth > 0).sum() == 1
+    # 1e-5 degrees north is 1.11 m; yaw 0 faces east, so north is to the left: minus x
+    step = sequence.records[1].cam_to_world[:3, 3]
+    assert step[0] == pytest.approx(-1.11, abs=0.01)
+    assert step[1:].abs().max() < 1e-6
+    save(drive / "proj_depth" / "groundtruth" / "image_02" / "0000000001.png", np.full((48, 64), 512, np.uint16))
+    better = data.open_sequence(root)
+    assert better.read(1).depth.unique().tolist() == [2.0]
+    with (drive / "velodyne_points" / "data" / "0000000000.bin").open("ab") as file:
+        file.write(b"cut")
+    (drive / "proj_depth" / "groundtruth" / "image_02" / "0000000001.png").unlink()
+    with pytest.raises(InputError, match="cut off"):
+        data.open_sequence(root).read(0)
+
+
+def scene(tmp_path, name="nyu"):
+    root = tmp_path / name
+    for place in ("a", "b"):
+        folder = root / "training" / place
+        for i in range(4):
+            picture(folder / f"{i:04d}.jpg", i)
+        text(folder / "cam.txt", "50 0 32", "0 50 24", "0 0 1")
+        save(folder / "depth" / "0001.png", np.full((48, 64), 5000, np.uint16))
+        save(folder / "leres_depth" / "0002.png", np.full((48, 64), 777, np.uint16))
+    (root / "training" / "train.txt").write_text("a")  # no newline at the end
+    (root / "training" / "val.txt").write_text("b\n")
+    return root
+
+
+def test_sc_depth_layout(tmp_path):
+    root = scene(tmp_path)
+    first, second = data.open_sequences(root)
+    assert (first.name, second.name) == ("a", "b")
+    assert ["depth" in r.load for r in first.records] == [False, True, False, False]  # by stem, not by position
+    assert first.read(1).depth.unique().tolist() == [1.0]
+    assert first.read(2).prior_depth.unique().tolist() == [777.0]
+    text(root / "training" / "a" / "frame_index.txt", "0", "2", "3")
+    assert [r.name for r in data.open_sequences(root)[0].records] == ["0000", "0002", "0003"]
+    text(root / "training" / "train.txt", "nowhere")
+    with pytest.raises(InputError, match="nowhere"):
+        data.open_sequences(root)
+
+
+def test_sc_depth_testing_has_masks_by_colour(tmp_path):
+    folder = tmp_path / "ddad" / "testing"
+    picture(folder / "color" / "x.png", 1)
+    matrix = sparse.csr_matrix(np.array([[0, 7.5], [0, 0]]))
+    (folder / "depth").mkdir()
+    sparse.save_npz(folder / "depth" / "x.npz", matrix)
+    colors = np.zeros((2, 2, 3), np.uint8)
+    colors[0, 1] = 0, 0, 142
+    save(folder / "seg_mask" / "x.png", colors)
+    text(folder / "seg_mask" / "dynamic_colors.txt", "0 0 142", "220 20 60")
+    frame = data.open_sequence(tmp_path / "ddad").read(0)
+    assert frame.depth[0].tolist() == [[0, 7.5], [0, 0]]
+    assert frame.masks["dynamic"][0].tolist() == [[False, True], [False, False]]
+
+
+def test_davis(tmp_path):
+    for i in range(2):
+        picture(tmp_path / "JPEGImages" / "480p" / "bear" / f"{i:05d}.jpg", i)
+        mask = np.zeros((48, 64), np.uint8)
+        mask[0, 0] = 3
+        save(tmp_path / "Annotations" / "480p" / "bear" / f"{i:05d}.png", mask)
+    sequence = data.open_sequence(tmp_path)
+    assert sequence.name == "bear"
+    assert sequence.read(1).masks["instances"].unique().tolist() == [0, 3]
+    assert sequence.read(1).masks["dynamic"].sum() == 1
+
+
+def mvs(tmp_path, frames=3):
+    for i in range(frames):
+        picture(tmp_path / "images" / f"{i * 2:05d}.jpg", i)
+        save(tmp_path / "depth" / f"{i * 2:05d}.png", np.full((48, 64), 2560, np.uint16))
+    text(tmp_path / "K.txt", "50 0 32", "0 50 24", "0 0 1")
+    text(tmp_path / "poses.txt", *(row(pose(0.1 * i)) for i in range(frames)))
+
+
+def test_deep_video_mvs_folder(tmp_path):
+    mvs(tmp_path)
+    sequence = data.open_sequence(tmp_path)
+    assert sequence.read(2).name == "00004"
+    assert sequence.read(2).depth.unique().item() == pytest.approx(2.56)
+    assert sequence.records[2].cam_to_world[0, 3] == pytest.approx(0.2)
+    (tmp_path / "kitti_meta").mkdir()
+    assert data.open_sequence(tmp_path).read(0).depth.unique().item() == 10
+
+
+def test_unknown_things_are_one_sentence(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        data.open_sequence(tmp_path / "nothing")
+    with pytest.raises(InputError, match="no images"):
+        data.open_sequence(tmp_path)
+    with pytest.raises(InputError, match="no format"):
+        data.open_sequence(tmp_path, format="nothing")
+    (tmp_path / "note.txt").write_text("x")
+    with pytest.raises(InputError, match="neither a video nor an image"):
+        data.open_sequence(tmp_path / "note.txt")

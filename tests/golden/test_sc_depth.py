@@ -1,0 +1,378 @@
+"""SC-Depth against recorded numbers. Every size, seed and value comes from the files; tolerances from their README."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from golden.closeness import assert_close
+from kinodepth import methods
+from kinodepth.data import transforms
+from kinodepth.data.clips import triplets
+from kinodepth.data.selection import changed_share, kept_frames
+from kinodepth.evaluation import PROTOCOLS, Result, evaluate
+from kinodepth.evaluation.regions import dynamic_from_colors
+from kinodepth.geometry import normals, pose, warp
+from kinodepth.losses import consistency, photometric, reduction, smoothness
+from kinodepth.methods.sc_depth import convert
+from kinodepth.methods.sc_depth.config import ScDepthConfig
+from kinodepth.methods.sc_depth.model import MEAN, STD, DepthNet
+from kinodepth.methods.sc_depth.objective import pair_losses, pair_maps, predict_poses
+from kinodepth.networks.fusion import fuse_batch_norm
+from kinodepth.networks.pose_net import PoseNet
+from kinodepth.types import Camera, Clip, Prediction, Record, Sequence
+
+# ---------------------------------------------------------------------------------------------------------------
+# Geometry and loss functions
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def test_pose_matrices(golden):
+    g = golden("sc_depth/geometry.npz")
+    vectors = g.vec
+    assert_close(pose.euler_to_matrix(vectors[:, 3:]), g.rot_from_euler, atol=1e-6)
+    assert_close(pose.pose_from_vector(vectors)[:, :3], g.mat_euler, atol=1e-6)
+    quaternions = pose.pose_from_vector(vectors, "quaternion")[:, :3]
+    assert_close(quaternions[..., :3], g.rot_from_quat, atol=1e-6)
+    assert_close(quaternions, g.mat_quat, atol=1e-6)
+
+
+@pytest.mark.parametrize(("case", "atol", "share"), [("", 2e-4, 1.0), ("_large", 1e-3, 0.999)])
+def test_published_inverse_warp(golden, case, atol, share):
+    g, scene = golden("sc_depth/geometry.npz"), golden("sc_depth/scene.npz")
+    vector = getattr(g, "pose" + case) if case else scene.poses[0]
+    out = warp.inverse_warp(
+        scene.ref_imgs[0],
+        scene.tgt_depth,
+        pose.pose_from_vector(vector),
+        scene.intrinsics,
+        source_depth=scene.ref_depths[0],
+        convention="published",
+    )
+    assert_close(out.image, getattr(g, "projected_img" + case), atol=atol, share=share)
+    assert_close(out.depth, getattr(g, "projected_depth" + case), atol=atol, share=share)
+    assert_close(out.z, getattr(g, "computed_depth" + case), atol=1e-5)
+    not_grey = (out.image.abs().mean(1, keepdim=True) > 1e-3).to(torch.uint8)
+    assert_close(not_grey, getattr(g, "valid_mask" + case), share=0.999)
+
+
+def test_rotation_warp(golden):
+    g, scene = golden("sc_depth/geometry.npz"), golden("sc_depth/scene.npz")
+    turned = warp.rotation_warp(scene.ref_imgs[0], pose.euler_to_matrix(g.rot), scene.intrinsics)
+    assert_close(turned, g.rotation_warped, atol=2e-4)
+
+
+def test_normals(golden):
+    g, scene = golden("sc_depth/geometry.npz"), golden("sc_depth/scene.npz")
+    assert_close(normals.normals_from_depth(scene.tgt_depth, scene.intrinsics), g.normals, atol=5e-5)
+
+
+def test_ssim_map(golden):
+    g, scene = golden("sc_depth/losses_v1.npz"), golden("sc_depth/scene.npz")
+    assert_close(photometric.ssim_error(scene.tgt_img, scene.ref_imgs[0]), g.ssim_map, atol=2e-4)
+
+
+def test_depth_inconsistency(golden):
+    g, scene = golden("sc_depth/losses_v1.npz"), golden("sc_depth/scene.npz")
+    out = warp.inverse_warp(
+        scene.ref_imgs[0],
+        scene.tgt_depth,
+        pose.pose_from_vector(scene.poses[0]),
+        scene.intrinsics,
+        source_depth=scene.ref_depths[0],
+        convention="published",
+    )
+    assert_close(consistency.depth_inconsistency(out.z, out.depth), g.pair_geometry, atol=2e-4)
+    assert_close(photometric.l1_error(scene.tgt_img, out.image), g.pair_color, atol=2e-4)
+
+
+def test_smoothness(golden):
+    g, scene = golden("sc_depth/losses_v1.npz"), golden("sc_depth/scene.npz")
+    assert_close(smoothness.edge_aware_smoothness_loss(scene.tgt_depth, scene.tgt_img), g.smooth, rtol=2e-5)
+    exact = smoothness.edge_aware_smoothness_loss(scene.tgt_depth.double(), scene.tgt_img.double())
+    assert_close(exact, g.smooth_f64, rtol=1e-9)
+
+
+@pytest.mark.parametrize("count", [100, 101])
+def test_masked_mean(golden, count):
+    g = golden("sc_depth/losses_v1.npz")
+    mean = reduction.masked_mean(g.mask_values, getattr(g, f"mask_{count}"), more_than=100)
+    assert_close(mean, getattr(g, f"mean_{count}"), rtol=2e-5)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Networks, losses and training steps
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def published_state(seeded_weights, *nets):
+    """Values of seeded published networks under our names."""
+    return {
+        convert.to_ours(f"{net}.{key}"): value
+        for net, manifest in nets
+        for key, value in seeded_weights(f"sc_depth/{manifest}.manifest.json").items()
+    }
+
+
+def fill(network, state, prefix=""):
+    found = network.load_state_dict({k.removeprefix(prefix): v for k, v in state.items()}, strict=False)
+    assert not found.missing_keys
+    assert all(".fc." in key or ".heads." in key for key in found.unexpected_keys)
+    return network
+
+
+def windows_first(tensor):
+    """Views first, as the files have them, to windows first, as kinodepth has them."""
+    return tensor.transpose(0, 1)
+
+
+@pytest.mark.parametrize("layers", [18, 50])
+def test_depth_net(golden, seeded_weights, layers):
+    g = golden(f"sc_depth/depth_net_r{layers}.npz")
+    state = published_state(seeded_weights, ("depth_net", f"depth_net_r{layers}"))
+    config = ScDepthConfig(resnet_layers=layers, pretrained=False)
+    net = fill(DepthNet(config, scales=(0, 1, 2, 3)), state, "depth_net.").eval()
+    with torch.no_grad():
+        features, depths = net.encoder(g.image), net.scales(g.image)
+        assert_close(fill(DepthNet(config), state, "depth_net.").eval()(g.image), g.depth, rtol=1e-4)
+        assert_close(fuse_batch_norm(net)(g.image), g.depth, rtol=1e-4)
+    for scale in range(4):
+        rtol = 3e-4 if scale else 1e-4
+        assert_close(depths[scale], getattr(g, f"depth_scale{scale}"), rtol=rtol)
+    assert_close([f.mean() for f in features], g.feature_means, rtol=3e-4)
+    assert_close([f.std() for f in features], g.feature_stds, rtol=3e-4)
+    assert_close(features[-1][:, : g.feature4.shape[1]], g.feature4, rtol=3e-4, atol=3e-4 * g.feature4.abs().max())
+
+
+def test_depth_net_in_training(golden, seeded_weights):
+    g = golden("sc_depth/depth_net_r18.npz")
+    state = published_state(seeded_weights, ("depth_net", "depth_net_r18"))
+    net = fill(DepthNet(ScDepthConfig(pretrained=False)), state, "depth_net.").train()
+    assert_close(net(g.image_train), g.depth_train, rtol=1e-4)
+    assert_close(net.encoder.body.bn1.running_mean, g.bn1_running_mean_after, rtol=1e-4, atol=1e-6)
+    assert_close(net.encoder.body.bn1.running_var, g.bn1_running_var_after, rtol=1e-4)
+
+
+def test_pose_net(golden, seeded_weights):
+    g = golden("sc_depth/pose_net.npz")
+    net = fill(PoseNet(), published_state(seeded_weights, ("pose_net", "pose_net")), "pose_net.").eval()
+    with torch.no_grad():
+        assert_close(net(g.img1, g.img2), g.pose, atol=1e-6)
+        assert_close(net(g.img2, g.img1), g.pose_swapped, atol=1e-6)
+
+
+def scene_of(golden):
+    s = golden("sc_depth/scene.npz")
+    images = torch.cat([s.tgt_img[:, None], windows_first(s.ref_imgs)], 1)
+    target_depth, reference_depths = s.tgt_depth.requires_grad_(), s.ref_depths.requires_grad_()
+    depths = torch.cat([target_depth[:, None], windows_first(reference_depths)], 1)
+    leaves = (target_depth, reference_depths, s.poses.requires_grad_(), s.poses_inv.requires_grad_())
+    return s, (images, depths, windows_first(s.poses), windows_first(s.poses_inv), s.intrinsics), leaves
+
+
+def options(no_ssim=False, no_auto_mask=False, no_dynamic_mask=False, no_min_optimize=False):
+    return ScDepthConfig(
+        convention="published",
+        ssim=not no_ssim,
+        auto_mask=not no_auto_mask,
+        self_discovered_mask=not no_dynamic_mask,
+        minimum=not no_min_optimize,
+    )
+
+
+def test_v1_losses_of_every_option(golden):
+    g = golden("sc_depth/losses_v1.npz")
+    _, inputs, _ = scene_of(golden)
+    for flags, photo, geometry in zip(g.options.bool().tolist(), g.photo, g.geometry):
+        config = options(*flags)
+        terms = pair_losses(pair_maps(*inputs, config), config)
+        assert_close(terms["photo"], photo, rtol=2e-5)
+        assert_close(terms["geometry"], geometry, rtol=2e-5)
+
+
+def test_v1_pair_maps(golden):
+    g = golden("sc_depth/losses_v1.npz")
+    _, inputs, _ = scene_of(golden)
+    maps = pair_maps(*inputs, options())
+    assert_close(maps.photo[:, :1], g.pair_photo, atol=2e-4)
+    assert_close(maps.color[:, :1], g.pair_color, atol=2e-4)
+    assert_close(maps.geometry[:, :1], g.pair_geometry, atol=2e-4)
+    assert_close(maps.valid[:, :1], g.pair_valid, share=0.999)
+
+
+def test_v1_gradients(golden):
+    g = golden("sc_depth/losses_v1.npz")
+    s, inputs, leaves = scene_of(golden)
+    config = options()
+    terms = pair_losses(pair_maps(*inputs, config), config)
+    smooth = smoothness.edge_aware_smoothness_loss(leaves[0], s.tgt_img)
+    total = terms["photo"] + 0.1 * terms["geometry"] + 0.1 * smooth
+    assert_close(total, g.total, rtol=2e-5)
+    total.backward()
+    assert_close(leaves[0].grad, g.grad_tgt_depth, rtol=1e-3, atol=1e-7)
+    assert_close(leaves[1].grad, g.grad_ref_depths, rtol=1e-3, atol=1e-7)
+    assert_close(leaves[2].grad, g.grad_poses, rtol=2e-4)
+    assert_close(leaves[3].grad, g.grad_poses_inv, rtol=2e-4)
+
+
+def test_v1_optimiser_step(golden, seeded_weights):
+    g, s = golden("sc_depth/train_steps.npz"), golden("sc_depth/scene.npz")
+    state = published_state(seeded_weights, ("depth_net", "depth_net_r18"), ("pose_net", "pose_net"))
+    height, width = s.tgt_img.shape[-2:]
+    config = ScDepthConfig(pretrained=False, convention="published", height=height, width=width)
+    method = methods.load("sc_depth_v1")
+    model = fill(method.build(config), state).train()
+    cameras = tuple(Camera.from_matrix(k, width, height) for k in s.intrinsics)
+    images = torch.stack([s.tgt_img, *s.ref_imgs], 1) * STD + MEAN
+    stage = method.stages(config)[0]
+    optimizer = stage.optimizer(model.parameters())
+    with torch.no_grad():
+        there, back = predict_poses(model, torch.stack([s.tgt_img, *s.ref_imgs], 1))
+    assert_close(windows_first(there), g.v1_poses, atol=1e-5)
+    assert_close(windows_first(back), g.v1_poses_inv, atol=1e-5)
+    fill(model, state)  # the forward above has moved the running statistics
+    result = method.objective(model, Clip(images, cameras), stage, torch.Generator())
+    for name in ("photo", "geometry", "smooth"):
+        assert_close(result.terms[name], getattr(g, f"v1_{name}"), rtol=2e-4)
+    assert_close(result.total, g.v1_total, rtol=2e-4)
+    optimizer.zero_grad()
+    result.total.backward()
+    parameters = dict(model.named_parameters())
+    for net in ("depth_net", "pose_net"):
+        names, norms = getattr(g, f"v1_{net}_param_names"), getattr(g, f"v1_{net}_grad_norms")
+        assert (norms >= 0).any()
+        for name, norm in zip(names, norms):
+            key = convert.to_ours(f"{net}.{name}")
+            assert (key in parameters) == bool(norm >= 0), "exactly the parameters without gradient have no place here"
+            if norm >= 0:
+                assert_close(parameters[key].grad.norm(), norm, rtol=5e-3)
+    optimizer.step()
+    bn1 = model.depth_net.encoder.body.bn1
+    first = g.v1_after_depth_conv1
+    assert_close(model.depth_net.encoder.body.conv1.weight[: len(first)], first, atol=2e-4)
+    last = g.v1_after_pose_last
+    assert_close(model.pose_net.head.weight.flatten(1)[:, : last.shape[1]], last, atol=2e-4)
+    assert_close(bn1.running_mean, g.v1_after_depth_bn1_mean, atol=2e-4)
+    assert int(bn1.num_batches_tracked) == int(g.v1_after_depth_bn1_batches)
+
+
+@pytest.mark.parametrize("net", ["depth_net_r18", "depth_net_r50", "pose_net"])
+def test_published_keys_survive_the_round_trip(golden, net):
+    prefix = net.removesuffix("_r18").removesuffix("_r50")
+    for key in golden(f"sc_depth/{net}.manifest.json")["keys"]:
+        assert convert.to_published(convert.to_ours(f"{prefix}.{key}")) == f"{prefix}.{key}"
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Evaluation
+# ---------------------------------------------------------------------------------------------------------------
+PER_METRE = {"bonn": 1000, "tum": 1000, "nyu": 5000}
+
+
+def score(metrics, dataset: str, protocol: str, with_masks: bool = True) -> Result:
+    """The recorded predictions of ``dataset`` under ``sc_depth_<dataset><protocol>``."""
+    truth = getattr(metrics, f"{dataset}_gt").to(torch.float32) / PER_METRE.get(dataset, 1)
+    predictions = getattr(metrics, f"{dataset}_pred")
+    records = []
+    for i, segmentation in enumerate(getattr(metrics, f"{dataset}_seg").permute(0, 3, 1, 2)):
+        load = {"image": lambda s=segmentation: s / 255, "depth": lambda i=i: truth[i : i + 1]}
+        if with_masks:
+            load["mask:dynamic"] = lambda s=segmentation: dynamic_from_colors(s, metrics.dynamic_colors)
+        records.append(Record(f"{i:04d}", load))
+    named = {r.name: Prediction(r.name, predictions[i][None], "up_to_scale", "m") for i, r in enumerate(records)}
+    return evaluate(named, Sequence(dataset, records), PROTOCOLS[f"sc_depth_{dataset}{protocol}"])
+
+
+def assert_errors(actual, expected, pixels: int) -> None:
+    """Relative 2e-5; the three shares of pixels within one pixel."""
+    actual = torch.as_tensor(actual if isinstance(actual, torch.Tensor) else list(actual.values()))
+    assert_close(actual[..., :-3], expected[..., :-3], rtol=2e-5)
+    assert_close(actual[..., -3:], expected[..., -3:], atol=1 / pixels)
+
+
+@pytest.mark.parametrize("dataset", ["bonn", "tum", "ddad", "kitti", "nyu"])
+def test_evaluation_script(golden, dataset):
+    g = golden("sc_depth/metrics.npz")
+    result = score(g, dataset, "")
+    assert_close(result.scales, getattr(g, f"{dataset}_ratios"), rtol=2e-5)
+    for column, (region, key) in enumerate((("all", "full"), ("static", "static"), ("dynamic", "dynamic"))):
+        here = result.pixels[:, column] > 0
+        pixels = int(result.pixels[here, column].min())
+        assert_errors(result.rows(region=region)[here], getattr(g, f"{dataset}_{key}_per_image"), pixels)
+        assert_errors(result.average(region=region), getattr(g, f"{dataset}_{key}"), pixels)
+    without_masks = score(g, dataset, "", with_masks=False)
+    assert without_masks.regions == ("all",)
+    assert without_masks.average() == result.average()
+
+
+@pytest.mark.parametrize("dataset", ["bonn", "tum", "ddad", "kitti", "nyu"])
+def test_published_double_counting(golden, dataset):
+    g = golden("sc_depth/metrics.npz")
+    result = score(g, dataset, "_double_count")
+    assert len(result.names) + int((result.pixels[:, 2] > 0).sum()) == int(getattr(g, f"{dataset}_full_rows"))
+    expected = getattr(g, f"{dataset}_printed_full_with_seg")
+    assert_errors(result.average(), expected, int(result.pixels[:, 0].min()))
+
+
+@pytest.mark.parametrize("dataset", ["bonn", "tum", "ddad", "kitti", "nyu"])
+def test_validation_errors(golden, dataset):
+    g = golden("sc_depth/metrics.npz")
+    result = score(g, dataset, "_validation")
+    assert_errors(result.average(), getattr(g, f"{dataset}_validation_errors"), int(result.pixels[:, 0].min()))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Data: training windows, transforms, frame filter
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def test_sample_index(golden):
+    for case in golden("sc_depth/sample_index.json"):
+        windows = triplets(case["num_frames"], case["skip_frames"], case["sequence_length"])
+        assert [[target, references] for target, *references in windows] == case["samples"]
+
+
+def recorded_clip(images, depth, intrinsics) -> Clip:
+    """N x H x W x 3 images (0..255) as one window; the map belongs to the first image, zeros to the others."""
+    stacked = images.float().permute(0, 3, 1, 2) / 255
+    maps = torch.stack([depth, *[torch.zeros_like(depth)] * (len(images) - 1)])[None, :, None]
+    height, width = images.shape[1:3]
+    return Clip(stacked[None], (Camera.from_matrix(intrinsics, width, height),), prior_depth=maps)
+
+
+def assert_same_clip(clip: Clip, images, depth, intrinsics) -> None:
+    assert_close(clip.images[0, : len(images)].permute(0, 2, 3, 1) * 255, images, atol=1e-3)
+    assert_close(clip.prior_depth[0, 0, 0], depth)
+    assert_close(clip.intrinsics[0], intrinsics, atol=1e-4)
+
+
+def test_flip(golden):
+    g = golden("sc_depth/data.npz")
+    flipped = transforms.flip(recorded_clip(g.images, g.pseudo, g.intrinsics), "published")
+    assert_same_clip(flipped, g.flip_image0[None], g.flip_pseudo, g.flip_intrinsics)
+
+
+def test_scale_and_crop(golden):
+    g = golden("sc_depth/data.npz")
+    (tall, wide), (top, left), (sx, sy) = g.crop_size_hw.tolist(), g.crop_offset_yx.tolist(), g.crop_scale_xy.tolist()
+    clip = recorded_clip(g.images, g.pseudo, g.intrinsics)
+    scaled = transforms.resize(transforms.flip(clip, "published"), tall, wide, "published", factors=(sx, sy))
+    cropped = transforms.crop(scaled, top, left, *g.images.shape[1:3])
+    assert_same_clip(cropped, g.crop_images, g.crop_pseudo, g.crop_intrinsics)
+
+
+def test_resize_and_tensor(golden):
+    g = golden("sc_depth/data.npz")
+    clip = recorded_clip(g.crop_images, g.crop_pseudo, g.crop_intrinsics)
+    resized = transforms.resize(clip, *g.resize_images.shape[1:3], "published")
+    assert_same_clip(resized, g.resize_images, g.resize_pseudo, g.resize_intrinsics)
+    assert_close((resized.images[0] - MEAN) / STD, g.tensor_images, atol=1e-5)
+    assert_close(resized.prior_depth[0, 0], g.tensor_pseudo)
+
+
+def test_frame_filter(golden):
+    g = golden("sc_depth/data.npz")
+    assert kept_frames(g.frames_gray, wrap=True) == g.frame_index.tolist()
+    assert kept_frames(g.frames_gray) == g.frame_index_signed.tolist()
+    shares = [changed_share(g.frames_gray[0], frame, wrap=True) for frame in g.frames_gray]
+    assert_close(shares, g.ratio_to_first, atol=1e-6)

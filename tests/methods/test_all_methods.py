@@ -1,0 +1,170 @@
+"""What every method must do, whatever it is: each registered one and the toy run through the same tests."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import cache
+
+import pytest
+import torch
+
+import toy_method
+from kinodepth import methods
+from kinodepth.data.clips import collate, read_clip
+from kinodepth.data.synthetic import sequence
+from kinodepth.inference.stream import predict
+from kinodepth.methods.base import Method
+from kinodepth.methods.weights import read_weights, save_weights
+
+SMALL = {"height": 64, "width": 96, "batch_size": 2, "pretrained": False}  # where the configuration has such a field
+EVERY = {**{name: methods.load(name) for name in methods.available()}, **toy_method.METHODS}
+every_method = pytest.mark.parametrize("method", EVERY.values(), ids=EVERY.keys())
+
+
+def small(method: Method):
+    known = {field.name for field in fields(method.config)}
+    return method.config(**{key: value for key, value in SMALL.items() if key in known})
+
+
+@cache
+def recording():
+    return sequence(seed=3, kind="room", frames=6, width=128, height=96)
+
+
+def build(method: Method):
+    torch.manual_seed(0)
+    return method.build(small(method))
+
+
+def batch(method: Method, stage):
+    windows = stage.clips(recording())[: stage.batch_size]
+    needed = stage.fields | method.requires.training
+    clips = [read_clip(recording(), window, stage.target, needed) for window in windows]
+    return collate([stage.augment(clip, torch.Generator().manual_seed(i)) for i, clip in enumerate(clips)])
+
+
+def step(method: Method, model, clip, stage):
+    result = method.objective(model, clip, stage, torch.Generator().manual_seed(0))
+    model.zero_grad(set_to_none=True)
+    result.total.backward()
+    return result
+
+
+def state_of(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+@every_method
+def test_describes_itself(method):
+    assert EVERY[method.name] is method
+    assert method.summary.endswith(".")
+    assert method.card.is_file()
+    for name, preset in method.presets.items():
+        assert method.config(**preset), name
+    assert recording().provides >= method.requires.training | method.requires.inference
+
+
+@every_method
+def test_trains_its_parts_with_finite_gradients(method):
+    model = build(method).train()
+    for stage in method.stages(small(method)):
+        assert stage.parts
+        assert set(stage.parts) <= {name for name, _ in model.named_children()}
+        result = step(method, model, batch(method, stage), stage)
+        assert set(result.terms) == set(result.weights)
+        for values in (result.terms, result.scalars, result.images):
+            assert all(torch.isfinite(value).all() for value in values.values())
+        for part in stage.parts:
+            gradients = [p.grad for p in model.get_submodule(part).parameters() if p.requires_grad]
+            assert all(g is not None and torch.isfinite(g).all() for g in gradients), part
+            assert any(g.abs().max() > 0 for g in gradients), part
+
+
+@every_method
+def test_same_input_same_numbers(method):
+    results = []
+    for _ in range(2):
+        model = build(method).train()
+        stage = method.stages(small(method))[-1]
+        optimizer = stage.optimizer(model.parameters())
+        total = step(method, model, batch(method, stage), stage).total
+        optimizer.step()
+        results.append((total, state_of(model)))
+    assert torch.equal(results[0][0], results[1][0])
+    assert all(torch.equal(value, results[1][1][key]) for key, value in results[0][1].items())
+
+
+@every_method
+def test_learns_one_clip_by_heart(method):
+    model = build(method).train()
+    stage = method.stages(small(method))[-1]
+    optimizer = stage.optimizer([p for p in model.parameters() if p.requires_grad])
+    clip = batch(method, stage)
+    totals = []
+    for _ in range(30):
+        totals.append(step(method, model, clip, stage).total.item())
+        optimizer.step()
+    assert sum(totals[-5:]) / 5 < 0.8 * totals[0]
+
+
+@every_method
+def test_validation_is_a_finite_number_without_draws(method):
+    if method.validate is None:
+        pytest.skip("validates against measured depth only")
+    model = build(method).eval()
+    stage = method.stages(small(method))[-1]
+    needed = stage.fields | method.requires.training
+    clip = stage.prepare(read_clip(recording(), stage.clips(recording())[0], stage.target, needed))
+    with torch.no_grad():
+        first, second = method.validate(model, clip), method.validate(model, clip)
+    assert first.ndim == 0
+    assert torch.isfinite(first)
+    assert torch.equal(first, second)
+
+
+@every_method
+def test_stream_equals_offline(method):
+    model = build(method)
+    predictor = method.predictor(model)
+    streamed = list(predict(recording().frames(), predictor))
+    state, offline = predictor.init(), []
+    for frame in recording():
+        prediction, state = predictor.step(frame, state)
+        if prediction is not None:
+            offline.append(prediction)
+    assert streamed
+    for a, b in zip(streamed, offline, strict=True):
+        assert a.name == b.name
+        assert torch.equal(a.depth, b.depth)
+        assert torch.isfinite(a.depth).all()
+        assert (a.depth > 0).all()
+        assert a.camera is not None
+        assert a.depth.shape == (1, a.camera.height, a.camera.width)
+
+
+@every_method
+def test_predicting_leaves_the_model_alone(method):
+    model = build(method).train()
+    before = state_of(model)
+    predictor = method.predictor(model)
+    predictor.step(recording().read(0), predictor.init())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@every_method
+def test_weights_survive_the_file(method, tmp_path):
+    model = build(method)
+    save_weights(tmp_path / "weights.safetensors", model, method.name, {"step": 7})
+    name, config, state, extra = read_weights(tmp_path / "weights.safetensors")
+    assert (name, extra) == (method.name, {"step": 7})
+    assert method.config(**config) == small(method)
+    torch.manual_seed(1)
+    other = method.build(method.config(**config))
+    other.load_state_dict(state)
+    frame = recording().read(0)
+    depths = []
+    for each in (model, other):
+        predictor = method.predictor(each)
+        prediction, _ = predictor.step(frame, predictor.init())
+        depths.append(prediction.depth)
+    assert torch.equal(*depths)
