@@ -108,7 +108,7 @@ def test_validation_of_unusable_images_is_nan_not_the_best_score():
 
 @pytest.mark.parametrize("frames", [3, 5])
 def test_batched_calls_equal_separate_calls(frames):
-    together, apart = (model(joint_pose_statistics=False).train() for _ in range(2))
+    together, apart = (model(joint_statistics=False).train() for _ in range(2))
     images = views(clip(frames=frames))
     depths = together.depths(images)
     there, back = predict_poses(together, images)
@@ -121,15 +121,18 @@ def test_batched_calls_equal_separate_calls(frames):
         torch.testing.assert_close(value, expected, msg=key, rtol=1e-4, atol=1e-5)
 
 
-def test_pose_statistics_are_those_of_both_directions_together():
-    """Unless per call (published), pairs are normalised together with their reverse."""
+def test_statistics_are_those_of_all_calls_together():
+    """Unless per call (published), views are normalised together, and pairs together with their reverse."""
     images = views(clip(frames=3))
     target, references = images[:, :1].expand(-1, 2, -1, -1, -1), images[:, 1:]
     first, second = torch.cat([target, references], 1), torch.cat([references, target], 1)
     joint, plain = model().train(), model().train()
     expected = plain.pose_net(first.flatten(0, 1), second.flatten(0, 1)).unflatten(0, (len(images), 4))
     torch.testing.assert_close(joint.poses(first, second), expected)
-    apart = model(joint_pose_statistics=False).train().poses(first, second)
+    torch.testing.assert_close(
+        joint.depths(images), plain.depth_net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+    )
+    apart = model(joint_statistics=False).train().poses(first, second)
     published = model(convention="published").train().poses(first, second)
     torch.testing.assert_close(apart, published)
     assert not torch.allclose(apart, expected)

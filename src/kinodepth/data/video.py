@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from kinodepth.types import Camera, InputError, Record, Sequence
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".flv")
 
-_INHERITED: list[Any] = []  # decoders of the parent process: their threads did not survive the fork, freeing them hangs
-
 
 class _Reader:
     """Frames of one file by place in presentation order; reading on is decoding on, anything else seeks."""
@@ -31,15 +28,15 @@ class _Reader:
         self.path, self.times, self.counted = path, times, counted
         self.place = {pts: index for index, pts in enumerate(times)}
         self.frames: Iterator[Any] | None = None
-        self.next, self.process = 0, -1
+        self.next = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "frames": None, "process": -1}
+        return {**self.__dict__, "frames": None}  # a loader process opens the file itself
 
     def read(self, index: int) -> Tensor:
         """3 x H x W float32 RGB in [0, 1] of frame ``index``, turned upright by the rotation the file asks for."""
         onward = 0 <= index - self.next <= 60 or (self.counted and index >= self.next)
-        if self.frames is None or not onward or self.process != os.getpid():
+        if self.frames is None or not onward:
             self._seek(index)
         assert self.frames is not None
         try:
@@ -58,14 +55,12 @@ class _Reader:
         raise self._broken(index, "the data end before it")
 
     def _seek(self, index: int) -> None:
-        if self.process not in (-1, os.getpid()):
-            _INHERITED.append(self.frames)
-        container = av.open(str(self.path))  # a fork must not share a file position, so always anew
+        container = av.open(str(self.path))
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         if index and not self.counted:
             container.seek(self.times[index], stream=stream)
-        self.frames, self.process, self.next = self._decoded(container.demux(stream)), os.getpid(), 0
+        self.frames, self.next = self._decoded(container.demux(stream)), 0
 
     def _decoded(self, packets: Iterable[Any]) -> Iterator[Any]:
         for packet in packets:

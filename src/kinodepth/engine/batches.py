@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -93,14 +92,14 @@ def load(batches: Batches, first: int, last: int, workers: int | None, pin: bool
         num_workers=workers,
         pin_memory=pin,
         worker_init_fn=_leave_signals_to_parent,
-        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
+        multiprocessing_context="spawn" if workers else None,  # forked, they inherit the locks of threads that are gone
     )
     return iter(loader)
 
 
 def default_workers() -> int:
-    """Loader processes: one per spare core up to four; none where processes cannot be forked."""
-    return max(1, min(4, (os.cpu_count() or 1) - 1)) if sys.platform == "linux" else 0
+    """Loader processes: one per spare core, from one to four."""
+    return max(1, min(4, (os.cpu_count() or 1) - 1))
 
 
 def _leave_signals_to_parent(worker: int) -> None:

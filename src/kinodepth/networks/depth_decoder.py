@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinodepth.geometry.sampling import resize
+from kinodepth.networks.init import init_decoder
 
 WIDTHS = (16, 32, 64, 128, 256)  # channels at 1/1, 1/2, .. 1/16 of the image size
 
@@ -20,7 +21,9 @@ class ReflectConv(nn.Conv2d):
         super().__init__(in_channels, out_channels, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x, (1, 1, 1, 1), mode="reflect"))
+        with torch.autocast(x.device.type, enabled=False):  # which would pad in float32: copies cost no digits
+            x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+        return super().forward(x)
 
 
 class DepthDecoder(nn.Module):
@@ -36,6 +39,7 @@ class DepthDecoder(nn.Module):
         self.before = nn.ModuleList([ReflectConv(inputs[i], WIDTHS[i]) for i in range(5)])
         self.after = nn.ModuleList([ReflectConv(WIDTHS[i] + skips[i], WIDTHS[i]) for i in range(5)])
         self.heads = nn.ModuleDict({str(s): ReflectConv(WIDTHS[s], 1) for s in scales})
+        init_decoder((*self.before, *self.after), self.heads.values())
 
     def forward(self, features: list[Tensor]) -> dict[int, Tensor]:
         """Map features F0..F4 to B x 1 x (H / 2^s) x (W / 2^s) logits by scale s."""

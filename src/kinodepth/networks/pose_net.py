@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kinodepth.networks.init import init_decoder
 from kinodepth.networks.resnet import ResNetEncoder
 
 
@@ -21,6 +22,7 @@ class PoseNet(nn.Module):
         self.squeeze = nn.Conv2d(self.encoder.channels[-1], 256, 1)
         self.convs = nn.ModuleList([nn.Conv2d(256, 256, 3, padding=1) for _ in range(2)])
         self.head = nn.Conv2d(256, outputs, 1)
+        init_decoder((self.squeeze, *self.convs), (self.head,))
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Map two B x 3 x H x W normalised images to B x ``outputs``."""

@@ -29,9 +29,9 @@ class ScDepthConfig:
     minimum: bool = True  # per pixel only the view pair with the smallest colour error counts
     flip: bool = True  # augmentation: mirror half of the windows (published)
     zoom: float = 1.15  # augmentation: largest random scale before cropping, 1 = none (published: 1.15)
-    # BatchNorm of the pose net sees both directions of a batch together (exact convention only; published: each call by
-    # itself, which takes the common direction of travel out of every feature and delays learning)
-    joint_pose_statistics: bool = True
+    # BatchNorm sees all views, and all pairs in both directions, of a batch together (exact convention only; published:
+    # each call by itself, which takes the common direction of travel out of every pose feature and delays learning)
+    joint_statistics: bool = True
     joint_batch: bool = True  # several processes: statistics and masked means over all of them, as one big batch
     convention: Convention = "exact"  # pixel geometry; `published` repeats the released code for its checkpoints
 

@@ -41,22 +41,25 @@ class DepthNet(nn.Module):
 
 
 class ScDepth(nn.Module):
-    """``depth_net`` and ``pose_net``; K calls are a single forward that equals them (``networks.batch_norm``)."""
+    """``depth_net`` and ``pose_net``; K calls are a single forward.
+
+    Unless ``joint_statistics`` it equals separate calls (``networks.batch_norm``).
+    """
 
     def __init__(self, config: ScDepthConfig) -> None:
         super().__init__()
         self.config = config
         self.depth_net = DepthNet(config)
         self.pose_net = PoseNet(pretrained=config.pretrained)
+        self.joint_statistics = config.joint_statistics and config.convention == "exact"
         join_processes(self, config.joint_batch)
 
     def depths(self, images: Tensor) -> Tensor:
         """Map normalised images B x K x 3 x H x W to depth B x K x 1 x H x W."""
-        with batch_groups(self.depth_net, images.shape[1]):
+        with batch_groups(self.depth_net, 1 if self.joint_statistics else images.shape[1]):
             return self.depth_net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
     def poses(self, first: Tensor, second: Tensor) -> Tensor:
         """Map pairs of normalised images B x K x 3 x H x W to B x K x 6: translation, then Euler angles."""
-        together = self.config.joint_pose_statistics and self.config.convention == "exact"
-        with batch_groups(self.pose_net, 1 if together else first.shape[1]):
+        with batch_groups(self.pose_net, 1 if self.joint_statistics else first.shape[1]):
             return self.pose_net(first.flatten(0, 1), second.flatten(0, 1)).unflatten(0, first.shape[:2])
