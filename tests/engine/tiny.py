@@ -42,7 +42,15 @@ def sequence(name: str = "tiny", frames: int = 12, height: int = 16, width: int 
 
 def train_toy(out: Path, method: Method = TOY, config: ToyConfig = DEFAULTS, **settings: Any) -> Progress:
     """Train the toy method on two recordings, validate on a third; every step is logged."""
-    given = {"device": "cpu", "workers": 0, "steps": 40, "log_every": 1, "validate_every": 1000, **settings}
+    given = {
+        "device": "cpu",
+        "precision": "fp32",
+        "workers": 0,
+        "steps": 40,
+        "log_every": 1,
+        "validate_every": 1000,
+        **settings,
+    }
     recordings = [sequence(), sequence("second", 5, first=40)]
     return train(method, config, recordings, [sequence("held out", 2, first=90)], out, Options(**given))
 
@@ -51,7 +59,16 @@ def train_sc_depth(out: Path, **settings: Any) -> Progress:
     """Train a small SC-Depth V1 from random weights."""
     method = methods.load("sc_depth_v1")
     config = resolve(method, "small", ["height=64", "width=96"])
-    given = {"device": "cpu", "workers": 0, "steps": 4, "batch": 2, "log_every": 1, "validate_frames": 2, **settings}
+    given = {
+        "device": "cpu",
+        "precision": "fp32",
+        "workers": 0,
+        "steps": 4,
+        "batch": 2,
+        "log_every": 1,
+        "validate_frames": 2,
+        **settings,
+    }
     recordings = [sequence(height=80, width=120)]
     return train(method, config, recordings, [sequence("held out", 5, 80, 120, 90)], out, Options(**given))
 

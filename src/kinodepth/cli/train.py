@@ -29,7 +29,7 @@ def run(
     steps: int | None = None,
     batch: int | None = None,
     device: str = "auto",
-    precision: str = "fp32",
+    precision: str = "auto",
     accumulate: int = 1,
     clip_norm: float | None = None,
     workers: int | None = None,
@@ -57,7 +57,7 @@ def run(
         steps: optimiser steps in all; default: the method's
         batch: samples per step over all processes; default: the method's
         device: auto, cpu or cuda
-        precision: of the networks: fp32 or bf16; losses are always fp32
+        precision: of the networks: fp32, bf16, or auto: bf16 where the device has units for it; losses are always fp32
         accumulate: portions each batch is worked through in, to save memory
         clip_norm: largest gradient norm; default: no clipping
         workers: processes that read data; default: one per spare core, up to four

@@ -27,6 +27,18 @@ def start_processes(device: str, accumulate: int) -> Accelerator:
     )
 
 
+def choose_precision(asked: str, device: torch.device) -> str:
+    """``asked``, or for "auto" bf16 where ``device`` computes faster in it."""
+    if asked != "auto":
+        return asked
+    on_cuda = device.type == "cuda"
+    return (
+        "bf16"
+        if (torch.cuda.is_bf16_supported() if on_cuda else torch.cpu.get_capabilities().get("amx_bf16"))
+        else "fp32"
+    )
+
+
 @contextmanager
 def networks_in(precision: str, model: nn.Module, device: torch.device) -> Iterator[None]:
     """Run every part of ``model`` in ``precision`` (fp32 or bf16) inside the block; their outputs are float32.

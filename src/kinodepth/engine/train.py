@@ -19,7 +19,7 @@ from kinodepth.engine import checkpoint
 from kinodepth.engine.batches import Batches, Share, generator, load, seed_of, windows
 from kinodepth.engine.guard import Guard, Interrupt, explained, gradient_norms
 from kinodepth.engine.log import Log
-from kinodepth.engine.processes import gather, networks_in, start_processes
+from kinodepth.engine.processes import choose_precision, gather, networks_in, start_processes
 from kinodepth.engine.run import claim, fingerprint, parameter_counts, versions
 from kinodepth.engine.settings import as_plain
 from kinodepth.engine.stages import Planned, plan_stages, set_modes, start_stage
@@ -37,14 +37,15 @@ class Options:
 
     ``steps`` in all (default: the method's; several stages shrink or grow together); ``batch`` samples per step over
     all processes; ``accumulate`` portions each batch is worked through in, to save memory; ``precision`` of the
-    networks, losses are always float32; ``clip_norm`` largest gradient norm; ``validate_every``, ``save_every``,
-    ``log_every`` in steps; ``validate_frames`` at most. ``command`` is what starts this run, for messages.
+    networks, auto: bf16 where the device has units for it (losses are always float32); ``clip_norm`` largest gradient
+    norm; ``validate_every``, ``save_every``, ``log_every`` in steps; ``validate_frames`` at most. ``command`` is what
+    starts this run, for messages.
     """
 
     steps: int | None = None
     batch: int | None = None
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     accumulate: int = 1
     clip_norm: float | None = None
     workers: int | None = None
@@ -61,7 +62,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"--{name.replace('_', '-')} {value} is not usable; expected a whole number from 1 up")
-        for name, known in (("device", ("auto", "cpu", "cuda")), ("precision", ("fp32", "bf16"))):
+        for name, known in (("device", ("auto", "cpu", "cuda")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, name) not in known:
                 raise InputError(f"--{name} {getattr(self, name)} is unknown; expected one of {', '.join(known)}")
 
@@ -113,13 +114,14 @@ def train(
     can put right. Stopped by Ctrl-C it saves a checkpoint; ``options.resume`` continues to the same numbers.
     """
     accelerator = start_processes(options.device, options.accumulate)
+    options = replace(options, precision=choose_precision(options.precision, accelerator.device))
     plan = plan_stages(method.stages(config), options.steps, options.batch)
     batch = plan[0].stage.batch_size
     Share(
         batch, options.accumulate, accelerator.num_processes
     )  # refuses what cannot be shared before anything is written
     torch.manual_seed(options.seed)
-    model = method.build(config).to(accelerator.device)
+    model = method.build(config).to(accelerator.device).to(memory_format=torch.channels_last)  # what bf16 kernels like
     if weights is not None:
         model.load_state_dict(weights)
     with explained(run, options.command, batch):

@@ -39,7 +39,7 @@ class DepthDecoder(nn.Module):
         self.before = nn.ModuleList([ReflectConv(inputs[i], WIDTHS[i]) for i in range(5)])
         self.after = nn.ModuleList([ReflectConv(WIDTHS[i] + skips[i], WIDTHS[i]) for i in range(5)])
         self.heads = nn.ModuleDict({str(s): ReflectConv(WIDTHS[s], 1) for s in scales})
-        init_decoder((*self.before, *self.after), self.heads.values())
+        init_decoder([*self.before, *self.after], [*self.heads.values()])
 
     def forward(self, features: list[Tensor]) -> dict[int, Tensor]:
         """Map features F0..F4 to B x 1 x (H / 2^s) x (W / 2^s) logits by scale s."""

@@ -22,7 +22,7 @@ class PoseNet(nn.Module):
         self.squeeze = nn.Conv2d(self.encoder.channels[-1], 256, 1)
         self.convs = nn.ModuleList([nn.Conv2d(256, 256, 3, padding=1) for _ in range(2)])
         self.head = nn.Conv2d(256, outputs, 1)
-        init_decoder((self.squeeze, *self.convs), (self.head,))
+        init_decoder([self.squeeze, *self.convs], [self.head])
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Map two B x 3 x H x W normalised images to B x ``outputs``."""
