@@ -31,12 +31,8 @@ def choose_precision(asked: str, device: torch.device) -> str:
     """``asked``, or for "auto" bf16 where ``device`` computes faster in it."""
     if asked != "auto":
         return asked
-    on_cuda = device.type == "cuda"
-    return (
-        "bf16"
-        if (torch.cuda.is_bf16_supported() if on_cuda else torch.cpu.get_capabilities().get("amx_bf16"))
-        else "fp32"
-    )
+    capable = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu.get_capabilities().get("amx_bf16")
+    return "bf16" if capable else "fp32"
 
 
 @contextmanager
