@@ -18,8 +18,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "bonn": {"height": 256, "width": 320, "batch_size": 8, "stride": 10},
     "tum": {"height": 256, "width": 320, "batch_size": 8, "stride": 10},
     # Ours, for a processor without accelerator: a wide street camera and a 4:3 camera.
-    "small": {"height": 128, "width": 416, "batch_size": 4, "steps": 1000, "pretrained": False},
-    "small_indoor": {"height": 128, "width": 160, "batch_size": 8, "steps": 1000, "pretrained": False},
+    "small": {"height": 128, "width": 416, "batch_size": 4, "steps": 1000, "pretrained": False, "learning_rate": 2e-4},
+    "small_indoor": {
+        "height": 128,
+        "width": 160,
+        "batch_size": 8,
+        "steps": 1000,
+        "pretrained": False,
+        "learning_rate": 2e-4,
+    },
     # What `make demo` shows in two minutes.
     "demo": {
         "height": 64,
