@@ -287,3 +287,14 @@ def test_image_and_prior_go_through_augmentation_together(convention):
         apart = result.images[:, :, :1] + 1 - result.prior_depth
         assert apart.abs().max() < 1.5 / 96  # nearest against smooth: a pixel at most
         assert result.prior_depth.unique().numel() <= 192  # no value that was not in the prior
+
+
+def test_recordings_without_prior_can_validate():
+    from kinodepth.engine.validation import validate
+
+    recording = sequence(seed=2, frames=5, width=96, height=64)
+    assert "prior_depth" not in recording.provides
+    torch.manual_seed(0)
+    found = validate(V3, V3.build(SMALL), V3.stages(SMALL)[0], [recording], torch.device("cpu"), 2)
+    assert all(torch.tensor(score).isfinite() for score in found.scores.values())
+    assert "loss" in found.scores
