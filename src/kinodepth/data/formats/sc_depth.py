@@ -2,7 +2,7 @@
 
 Everything is matched by stem, not by position. 16-bit depth is in 1/5000 m for NYU, 1/1000 m for BONN and TUM, arrays
 are in metres; NYU is known by its name in the path of the data set, ``depth_divisor`` overrides it. Only the scenes of
-train.txt and val.txt are opened where these exist; frame_index.txt selects frames.
+train.txt and val.txt are opened where these exist; training honours frame_index.txt (data/selection.py).
 """
 
 from __future__ import annotations
@@ -58,13 +58,7 @@ def _scene(folder: Path, divisor: float | None) -> Sequence:
     camera = read_camera(folder / "cam.txt", *image_size(images[0]))
     maps = {"depth": _depths(folder / "depth", divisor), "prior_depth": depth_maps(folder / "leres_depth")}
     name = folder.resolve().name
-    sequence = sequence_of(name, images, folder, camera, maps={k: v for k, v in maps.items() if v})
-    if not (folder / "frame_index.txt").is_file():
-        return sequence
-    kept = [int(row[0]) for row in read_numbers(folder / "frame_index.txt")]
-    if kept and max(kept) >= len(images):
-        raise InputError(f"{folder}/frame_index.txt names frame {max(kept)} of {len(images)}; expected less; renew it")
-    return sequence.select(kept)
+    return sequence_of(name, images, folder, camera, maps={k: v for k, v in maps.items() if v})
 
 
 def _testing(folder: Path, divisor: float | None) -> Sequence:
