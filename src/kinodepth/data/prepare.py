@@ -69,6 +69,9 @@ def prepare(sequence: Sequence, out: Path, cut: Cut, index: list[int] | None = N
         raise InputError(f"{out} holds something else; expected a new or empty folder; choose another or empty it")
     write_text(mark, text)
     write_index(out, index)
+    meaning = Path(sequence.source) / "prior" / "prior.json"  # of the values that are copied as they are
+    if "prior_depth" in sequence.provides and meaning.is_file():
+        write_text(out / "prior" / meaning.name, meaning.read_text(encoding="utf-8"))
     about = {"kinodepth": __version__, "source": Path(sequence.source).name}
     yield from write_folder(_resized(sequence, cut), out, about, depth_divisor=_divisor(sequence))
 
