@@ -1,7 +1,7 @@
 """``prior/`` of a folder recording: depth from another network, map by map, with what the numbers are in prior.json.
 
 prior/<stem>.npy is H x W float32 at image size, 0 = nothing known. prior.json says ``quantity`` (depth or
-inverse_depth), ``scale`` (metric: metres or 1/m; affine: up to factor and shift, of every frame its own) and ``source``.
+inverse_depth), ``scale`` (metric: metres or 1/m; affine: up to factor and shift, of each frame its own), ``source``.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _fitted(values: Tensor, size: torch.Size) -> Tensor:
     if values.shape[-2:] == size:
         return values
     is_whole = bool((values > 0).all())
-    return resize(values[None], tuple(size), "bilinear" if is_whole else "nearest", antialias=is_whole)[0]
+    return resize(values[None], size, "bilinear" if is_whole else "nearest", antialias=is_whole)[0]
 
 
 def from_maps(path: Path, quantity: str | None, scale: str | None, divisor: float | None) -> Source:
