@@ -181,6 +181,11 @@ def test_sc_depth_testing_has_masks_by_colour(tmp_path):
     frame = data.open_sequence(tmp_path / "ddad").read(0)
     assert frame.depth[0].tolist() == [[0, 7.5], [0, 0]]
     assert frame.masks["dynamic"][0].tolist() == [[False, True], [False, False]]
+    Image.fromarray(colors).quantize(4).save(folder / "seg_mask" / "x.png")  # the same colours by palette
+    assert data.open_sequence(tmp_path / "ddad").read(0).masks["dynamic"][0].tolist() == [[False, True], [False, False]]
+    text(folder / "seg_mask" / "dynamic_colors.txt", "0 0 256")
+    with pytest.raises(InputError, match="expected one 'R G B' row"):
+        data.open_sequence(tmp_path / "ddad")
 
 
 def test_davis(tmp_path):

@@ -9,9 +9,9 @@ from golden.closeness import assert_close
 from kinodepth import methods
 from kinodepth.data import transforms
 from kinodepth.data.clips import triplets
+from kinodepth.data.images import dynamic_from_colors
 from kinodepth.data.selection import Selection, changed_share, grey_levels, kept_frames, select
 from kinodepth.evaluation import PROTOCOLS, Result, evaluate
-from kinodepth.evaluation.regions import dynamic_from_colors
 from kinodepth.geometry import normals, pose, warp
 from kinodepth.losses import consistency, photometric, reduction, smoothness
 from kinodepth.methods.sc_depth import convert
