@@ -79,6 +79,9 @@ def test_measured_depth_however_sparse(street):
     divisor = json.loads((street / "street" / "sequence.json").read_text())["depth_divisor"]
     assert run(street, "--depth", street / "sparse", "--depth-divisor", divisor) == 0
     assert factor_of(street) == pytest.approx(UNIT, rel=0.02)
+    shutil.rmtree(street / "metric")
+    assert run(street, "--depth", street / "street") == 0  # a recording knows its divisor
+    assert factor_of(street) == pytest.approx(UNIT, rel=0.02)
 
 
 def test_one_distance(street):
@@ -133,7 +136,7 @@ def test_the_spread_says_how_steady_the_scale_is():
         (("--distance", "2", "--frame", "x", "--pixel", "1,1"), "no prediction of frame 'x'"),
         (("--distance", "2", "--frame", "000001", "--pixel", "208,1"), "outside of 208 x 128"),
         (("--distance", "2", "--frame", "000001"), "--pixel None is not a pixel"),
-        (("--depth", "{}/street/masks"), "has no depth map"),
+        (("--depth", "{}/street/depth"), "add --depth-divisor"),
         (("--data", "{}/depth/npz", "--baseline", "1"), "has no images, video or known layout"),
     ],
 )
@@ -157,3 +160,17 @@ def test_nothing_is_overwritten(street, capsys):
     assert run(street, "--camera-height", "1.5") == 2
     assert "choose another --out" in capsys.readouterr().err
     assert [path.name for path in (street / "metric").iterdir()] == ["mine"]
+
+
+def test_depth_of_other_frames_is_of_no_use(street, capsys):
+    (street / "other").mkdir()
+    np.save(street / "other" / "elsewhere.npy", np.ones((4, 4), np.float32))
+    assert run(street, "--depth", street / "other") == 2
+    assert "no measured depth of a predicted frame such as 000000" in capsys.readouterr().err
+
+
+def test_predictions_without_ground_do_not_tell_a_height(street, capsys):
+    for path in (street / "depth" / "npz").iterdir():
+        np.savez(path, depth=np.full((128, 208), 2, np.float32))
+    assert run(street, "--camera-height", "1.5") == 2
+    assert "none of the 12 frames tells the scale" in capsys.readouterr().err

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 kinodepth scale depth --camera-height 1.5
 kinodepth scale depth --frame 000042 --pixel 320,200 --distance 3.6
+kinodepth scale depth --depth measured
 kinodepth scale depth --depth lidar --depth-divisor 256
 kinodepth scale depth --poses metric_poses.txt
 kinodepth scale depth --baseline 12.5
@@ -29,7 +30,7 @@ def run(
     frame: str | None = None,
     pixel: str | None = None,
     depth: str | None = None,
-    depth_divisor: float = 1000.0,
+    depth_divisor: float | None = None,
     poses: str | None = None,
     baseline: float | None = None,
     data: str | None = None,
@@ -46,7 +47,7 @@ def run(
         distance: metres from the camera to the point at --pixel of --frame
         frame: name of the frame that --distance was measured in
         pixel: X,Y of the measured point in the depth map
-        depth: folder of measured depth, png, npy or npz by frame name; 0 = not measured
+        depth: measured depth: a recording, or a folder of png, npy or npz by frame name; 0 = not measured
         depth_divisor: stored value / divisor = metres, for depth in png
         poses: poses.txt in metres (docs/data.md)
         baseline: metres between the cameras of the first and last frame, where poses are known in another unit
@@ -81,7 +82,7 @@ def run(
     elif distance is not None:
         factors = scale.by_distance(found, frame or "", *_pixel(pixel), distance)
     elif depth is not None:
-        factors = scale.by_depth(found, Path(depth), depth_divisor)
+        factors = scale.by_depth(found, scale.measured_depth(Path(depth), depth_divisor))
     else:
         sequence, metric = _posed(found, data, poses, baseline, fov)
         factors = scale.by_poses(found, sequence)

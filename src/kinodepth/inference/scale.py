@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kinodepth.data import open_sequence
 from kinodepth.data.checks.geometry import VISIBLE, depth_ratios
 from kinodepth.data.checks.survey import survey
 from kinodepth.data.files import atomic
 from kinodepth.data.predictions import Predictions
-from kinodepth.data.records import depth_maps
+from kinodepth.data.records import by_stem, depth_maps
 from kinodepth.geometry import pose, sampling
 from kinodepth.geometry.ground import ground_plane
 from kinodepth.inference.writers import safe_name, write_npz
@@ -48,8 +49,8 @@ def summary(factors: Mapping[str, float]) -> Factor:
     known = np.array([value for value in factors.values() if math.isfinite(value) and value > 0])
     if not len(known):
         raise InputError(
-            f"none of the {len(factors)} frames tells the scale; expected what was given to be seen in some of them; "
-            "check the numbers, or use another way"
+            f"none of the {len(factors)} frames tells the scale; expected some that show what is known (a flat "
+            "ground below, parallax, measured pixels); look at the depth first, or scale by something else"
         )
     low, value, high = np.quantile(known, [0.25, 0.5, 0.75])
     return Factor(float(value), float(low), float(high), float(np.log(known).std()), len(known))
@@ -86,14 +87,25 @@ def by_distance(predictions: Predictions, name: str, x: int, y: int, metres: flo
     yield name, metres / ray / depth
 
 
-def by_depth(predictions: Predictions, folder: Path, divisor: float) -> Factors:
+def measured_depth(path: Path, divisor: float | None) -> dict[str, Callable[[], Tensor]]:
+    """Readers of depth in metres by frame name, from a folder of maps or a recording with depth."""
+    files = by_stem(path)
+    if not files:
+        return {record.name: record.load["depth"] for record in open_sequence(path).records if "depth" in record.load}
+    if divisor is None and any(file.suffix not in (".npy", ".npz") for file in files.values()):
+        raise InputError(
+            f"{path} holds integers; expected to know how many make a metre; add --depth-divisor, or give the recording"
+        )
+    return depth_maps(path, divisor or 1.0)
+
+
+def by_depth(predictions: Predictions, maps: Mapping[str, Callable[[], Tensor]]) -> Factors:
     """Measured depth in metres, however sparse: the median ratio over the measured pixels of each frame."""
-    maps = depth_maps(folder, divisor)
     shared = [name for name in predictions if name in maps]
     if not shared:
         raise InputError(
-            f"{folder} has no depth map of a predicted frame such as {next(iter(predictions))}; expected png, npy or "
-            "npz by frame name; check the folder"
+            f"there is no measured depth of a predicted frame such as {next(iter(predictions))}; expected png, npy or "
+            "npz by frame name, or a recording with depth; check --depth"
         )
     for name in shared:
         measured = maps[name]()
