@@ -75,6 +75,33 @@ def test_colour_masks_make_regions_and_have_to_match(drive, tmp_path, capsys):
     assert "no segmentation mask for frame 002" in capsys.readouterr().err
 
 
+def test_instance_masks_make_regions(drive, tmp_path):
+    """Ids of moving things are regions of their own; each image counts once, but for the published protocol."""
+    data, predictions = drive
+    (data / "masks" / "instances").mkdir(parents=True)
+    for i, name in enumerate(NAMES):
+        ids = np.zeros((32, 48), np.uint8)
+        if i < 3:  # the last frame has nothing that moves
+            ids[4 + i : 8 + i, 10:20], ids[20:24, i : 5 + i] = 1, 7
+        Image.fromarray(ids).save(data / "masks" / "instances" / f"{name}.png")
+        depth = np.load(predictions / f"{name}.npy")
+        np.save(predictions / f"{name}.npy", np.where(ids > 0, 1.5 * depth, depth) * (1 + 0.1 * i))
+    means = {}
+    for protocol in ("sc_depth_tum", "sc_depth_tum_double_count"):
+        assert evaluate(predictions, "--data", data, "--out", tmp_path / protocol, "--protocol", protocol) == 0
+        stored = json.loads((tmp_path / protocol / "evaluation.json").read_text())
+        assert stored["mask"] == "instances"
+        assert stored["result"]["dynamic"]["pixels"] == 3 * 60
+        assert stored["result"]["dynamic"]["images"] == 3
+        rows = csv.DictReader((tmp_path / protocol / "frames.csv").open())
+        rows = [row for row in rows if row["alignment"] == "per_frame_median" and row["region"] == "all"]
+        means[protocol] = [float(row["abs_rel"]) for row in rows], stored["result"]["all"]["abs_rel"]
+    once, twice = means.values()
+    assert once[1] == pytest.approx(np.mean(once[0]))
+    assert twice[1] == pytest.approx(np.mean([*twice[0], *twice[0][:3]]))
+    assert once[1] != pytest.approx(twice[1], rel=1e-3)
+
+
 def test_split_is_hashed_and_stored(drive, tmp_path):
     data, predictions = drive
     (tmp_path / "split.txt").write_text("001\n003\n")

@@ -9,6 +9,7 @@ import torch
 
 from kinodepth.cli.main import main
 from kinodepth.data import open_sequence, open_sequences
+from kinodepth.data.selection import training_frames
 from kinodepth.data.synthetic import Scene
 from kinodepth.data.synthetic.write import write
 from kinodepth.types import InputError
@@ -115,3 +116,39 @@ def test_far_depth_survives(tmp_path):
     assert (open_sequence(tmp_path / "out").read(1).depth == 80).all()
     with pytest.raises(InputError, match="something else"):
         list(prepare(sequence.select([1, 2]), tmp_path / "out", Cut()))
+
+
+def test_select_writes_what_training_uses(street, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["prepare", str(street), str(out), "--size", "48x32"]
+    assert main([*command, "--select", "signed", "--select-share", "0.1"]) == 0
+    said = capsys.readouterr().out
+    kept = [int(line) for line in (out / "frame_index.txt").read_text().split()]
+    assert 1 < len(kept) <= 5
+    assert f"selected {len(kept)} of 5 frames" in said
+    assert len(open_sequence(out)) == 5
+    assert [r.name for r in training_frames(open_sequence(out)).records] == [f"{i:06d}" for i in kept]
+    frames = stamps(out)
+    assert main([*command, "--select", "signed", "--select-share", "1"]) == 0
+    assert "1 frames left, and fewer than 4 cannot train" in capsys.readouterr().out
+    assert (out / "frame_index.txt").read_text() == "0\n"
+    assert stamps(out) == frames  # another selection leaves the pictures alone
+    assert main(command) == 0
+    assert not (out / "frame_index.txt").exists()
+
+
+def test_the_selection_of_the_source_is_kept(street, tmp_path):
+    source = shutil.copytree(street, tmp_path / "source")
+    (source / "frame_index.txt").write_text("0\n1\n2\n4\n")
+    assert main(["prepare", str(source), str(tmp_path / "out"), "--stride", "2"]) == 0
+    assert (tmp_path / "out" / "frame_index.txt").read_text() == "0\n1\n2\n"
+
+
+def test_check_and_train_look_at_the_selected_frames(street, tmp_path, capsys):
+    source = shutil.copytree(street, tmp_path / "source")
+    (source / "frame_index.txt").write_text("0\n2\n4\n")
+    main(["check", str(source), "--out", str(tmp_path / "checked")])
+    assert "3 of 5, selected for training" in capsys.readouterr().out
+    words = ["train", "sc_depth_v1", "--data", str(source), "--out", str(tmp_path / "run"), "--skip-checks"]
+    assert main(words) == 2
+    assert "the longest has 3 frames" in capsys.readouterr().err

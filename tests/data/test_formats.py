@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.spatial.transform import Rotation
 
 from kinodepth import data
+from kinodepth.data.selection import training_frames
 from kinodepth.types import InputError
 
 
@@ -159,7 +160,9 @@ def test_sc_depth_layout(tmp_path):
     assert first.read(1).depth.unique().tolist() == [1.0]
     assert first.read(2).prior_depth.unique().tolist() == [777.0]
     text(root / "training" / "a" / "frame_index.txt", "0", "2", "3")
-    assert [r.name for r in data.open_sequences(root)[0].records] == ["0000", "0002", "0003"]
+    whole = data.open_sequences(root)[0]
+    assert len(whole) == 4
+    assert [r.name for r in training_frames(whole).records] == ["0000", "0002", "0003"]
     text(root / "training" / "train.txt", "nowhere")
     with pytest.raises(InputError, match="nowhere"):
         data.open_sequences(root)
@@ -178,6 +181,11 @@ def test_sc_depth_testing_has_masks_by_colour(tmp_path):
     frame = data.open_sequence(tmp_path / "ddad").read(0)
     assert frame.depth[0].tolist() == [[0, 7.5], [0, 0]]
     assert frame.masks["dynamic"][0].tolist() == [[False, True], [False, False]]
+    Image.fromarray(colors).quantize(4).save(folder / "seg_mask" / "x.png")  # the same colours by palette
+    assert data.open_sequence(tmp_path / "ddad").read(0).masks["dynamic"][0].tolist() == [[False, True], [False, False]]
+    text(folder / "seg_mask" / "dynamic_colors.txt", "0 0 256")
+    with pytest.raises(InputError, match="expected one 'R G B' row"):
+        data.open_sequence(tmp_path / "ddad")
 
 
 def test_davis(tmp_path):

@@ -56,6 +56,13 @@ def test_median_rules_differ_by_name():
     assert mean["abs_rel"] == pytest.approx((2 + 0.5 + 0.25 + 0.25) / 4)  # scale 3
 
 
+def test_published_quirks_live_under_their_names_only():
+    """Double counting and the lower median are in no protocol that does not say so."""
+    assert all(p.double_count == name.endswith("_double_count") for name, p in PROTOCOLS.items())
+    assert all((p.median == "lower") == name.endswith("_validation") for name, p in PROTOCOLS.items())
+    assert "counted twice" in get("sc_depth_bonn_double_count").summary
+
+
 def test_the_page_names_every_protocol():
     page = (Path(__file__).resolve().parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
     stems = {name.removesuffix("_double_count").removesuffix("_validation") for name in PROTOCOLS}

@@ -4,9 +4,10 @@ import pytest
 import torch
 from evaluation_scenes import make_predictions, make_sequence, random_depths, square_mask
 
+from kinodepth.data.images import dynamic_from_colors
 from kinodepth.evaluation.clip import evaluate
 from kinodepth.evaluation.protocols import get
-from kinodepth.evaluation.regions import choose_mask, dynamic_from_colors, match_by_stem
+from kinodepth.evaluation.regions import choose_mask, match_by_stem
 from kinodepth.types import InputError
 
 GENERIC = get("generic")

@@ -9,9 +9,9 @@ from golden.closeness import assert_close
 from kinodepth import methods
 from kinodepth.data import transforms
 from kinodepth.data.clips import triplets
-from kinodepth.data.selection import changed_share, kept_frames
+from kinodepth.data.images import dynamic_from_colors
+from kinodepth.data.selection import Selection, changed_share, grey_levels, kept_frames, select
 from kinodepth.evaluation import PROTOCOLS, Result, evaluate
-from kinodepth.evaluation.regions import dynamic_from_colors
 from kinodepth.geometry import normals, pose, warp
 from kinodepth.losses import consistency, photometric, reduction, smoothness
 from kinodepth.losses.normals import normal_matching_loss, relative_normal_loss
@@ -532,3 +532,8 @@ def test_frame_filter(golden):
     assert kept_frames(g.frames_gray) == g.frame_index_signed.tolist()
     shares = [changed_share(g.frames_gray[0], frame, wrap=True) for frame in g.frames_gray]
     assert_close(shares, g.ratio_to_first, atol=1e-6)
+    images = g.frames_bgr.flip(-1).permute(0, 3, 1, 2).float() / 255
+    assert all(torch.equal(grey_levels(image), grey) for image, grey in zip(images, g.frames_gray, strict=True))
+    recording = Sequence("", [Record(str(i), {"image": lambda image=image: image}) for i, image in enumerate(images)])
+    assert select(recording, Selection("published")) == g.frame_index.tolist()
+    assert select(recording, Selection("signed")) == g.frame_index_signed.tolist()

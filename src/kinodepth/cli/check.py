@@ -32,14 +32,18 @@ def run(path: str, format: str | None = None, fov: float | None = None, out: str
     from kinodepth.data import open_sequences
     from kinodepth.data.checks import check
     from kinodepth.data.files import atomic
+    from kinodepth.data.selection import training_frames
     from kinodepth.engine.recordings import with_camera
     from kinodepth.visualization import html
 
     sections, fatal = [], False
-    for sequence in open_sequences(path, format=format):
+    for whole in open_sequences(path, format=format):
+        sequence = training_frames(whole)
         if fov is not None and "camera" not in sequence.provides:
             sequence = with_camera(sequence, fov)
         about, findings = describe(sequence), check(sequence)
+        if len(sequence) < len(whole):
+            about["frames"] += f" of {len(whole)}, selected for training by frame_index.txt"
         print(f"{sequence.name}\n" + "\n".join(f"  {name}: {value}" for name, value in about.items()))
         print("\n".join(f"  {f.severity}: {f.message}" for f in findings) or "  nothing is wrong with it")
         sections.append(_section(sequence, about, findings))

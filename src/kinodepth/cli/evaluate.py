@@ -121,36 +121,16 @@ def _predictions_folder(predictions: str, sequence: Sequence, out: Path, device:
 def _with_color_masks(sequence: Sequence, folder: Path) -> Sequence:
     """The sequence with dynamic masks from RGB masks in ``folder`` and its dynamic_colors.txt (spec sc_depth 13.4)."""
     from dataclasses import replace
-    from functools import partial
     from pathlib import Path
 
-    import numpy as np
-    import torch
-    from PIL import Image
-    from torch import Tensor
+    from kinodepth.data.records import color_masks
+    from kinodepth.evaluation.regions import match_by_stem
+    from kinodepth.types import Sequence
 
-    from kinodepth.evaluation.regions import dynamic_from_colors, match_by_stem
-    from kinodepth.types import InputError, Sequence
-
-    try:
-        colors = torch.from_numpy(np.loadtxt(folder / "dynamic_colors.txt", ndmin=2).astype(np.int64))
-    except (OSError, ValueError):
-        colors = torch.zeros(0, 0)
-    if colors.shape[1] != 3:
-        raise InputError(
-            f"{folder} has no readable dynamic_colors.txt; expected one 'R G B' row per dynamic class; add that file"
-        )
-
-    def read(path: Path) -> Tensor:
-        pixels = torch.from_numpy(np.array(Image.open(path).convert("RGB")))
-        return dynamic_from_colors(pixels.permute(2, 0, 1), colors)
-
+    masks = color_masks(folder)
     scored = [record for record in sequence.records if "depth" in record.load]
-    files = match_by_stem([record.name for record in scored], sorted(folder.glob("*.png")), "segmentation mask")
-    masked = [
-        replace(record, load={**record.load, "mask:dynamic": partial(read, Path(files[record.name]))})
-        for record in scored
-    ]
+    match_by_stem([record.name for record in scored], map(Path, masks), "segmentation mask")
+    masked = [replace(record, load={**record.load, "mask:dynamic": masks[record.name]}) for record in scored]
     return Sequence(sequence.name, masked, sequence.source)
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from kinodepth.data.selection import Selection
+    from kinodepth.types import Sequence
+
+FEWEST = 4  # frames in which a window of three has a place (spec sc_depth 11.3)
 EXAMPLES = """
 kinodepth prepare drive.mp4 drive --size 640x192
 kinodepth prepare kitti/2011_09_26 kitti_small --format kitti_raw --size 416x128 --stride 2
 kinodepth prepare walk.mp4 walk --start 3 --end 60 --changed 0.2 --fov 65
+kinodepth prepare walk.mp4 walk --select parallax --dry-run
 """
 
 
@@ -17,6 +25,10 @@ def run(
     start: float | None = None,
     end: float | None = None,
     changed: float | None = None,
+    select: Literal["published", "signed", "parallax"] | None = None,
+    select_share: float = 0.5,
+    select_level: int = 10,
+    select_parallax: float = 1.0,
     fov: float | None = None,
     format: str | None = None,
     depth_divisor: float | None = None,
@@ -34,6 +46,12 @@ def run(
         start: leave out what is earlier, in seconds from the first frame
         end: leave out what is later, in seconds from the first frame
         changed: leave out frames in which less than this share of the pixels changed since the last kept one, e.g. 0.2
+        select: write frame_index.txt, the frames to train on; the others stay for everything else. published: the rule
+            of SC-Depth as published, signed: the same with its 8-bit overflow corrected, parallax: by the motion that
+            no turning of the camera explains
+        select_share: published and signed: share of the pixels that must change from the last selected frame
+        select_level: published and signed: grey levels of 255 that count as a change
+        select_parallax: pixels at 160 lines between selected frames
         fov: horizontal field of view in degrees, for recordings without intrinsics
         format: format of the source; default: detected
         depth_divisor: stored depth of 1 m, for layouts that do not fix it, e.g. 1000 for millimetres
@@ -46,8 +64,10 @@ def run(
 
     from kinodepth.data import open_sequences
     from kinodepth.data.prepare import Cut, choose, prepare
+    from kinodepth.data.selection import Selection
     from kinodepth.engine.recordings import with_camera
 
+    rule = None if select is None else Selection(select, select_share, select_level, select_parallax)
     cut = Cut(_size(size), stride, start, end, changed)
     options = {} if depth_divisor is None else {"depth_divisor": depth_divisor}
     found = open_sequences(source, format=format, **options)
@@ -57,19 +77,43 @@ def run(
             sequence = with_camera(sequence, fov)
         folder = Path(out) / sequence.name if len(found) > 1 else Path(out)
         chosen = choose(sequence, cut)
+        index = _index(sequence, chosen, rule)
         lacks = sorted({"camera", "cam_to_world", "depth", "timestamp"} - chosen.provides)
         has = ", ".join(sorted(chosen.provides)) + (f"; without {', '.join(lacks)}" if lacks else "")
         if not dry_run:
             columns = (TextColumn("prepare"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-                for _ in progress.track(prepare(chosen, folder, cut), total=len(chosen)):
+                for _ in progress.track(prepare(chosen, folder, cut, index), total=len(chosen)):
                     pass
         word = "would write" if dry_run else "wrote"
         console.print(f"{folder}: {word} {len(chosen)} of {len(sequence)} frames with {has}")
-        if len(chosen) < 3:
-            console.print(f"{folder}: fewer than 3 frames cannot train; keep more of them")
+        if index is not None:
+            console.print(f"{folder}: {_statistics(index, len(chosen))}")
+        left = len(chosen if index is None else index)
+        if left < FEWEST:
+            console.print(f"{folder}: warning: {left} frames left, and fewer than {FEWEST} cannot train; keep more")
     console.print(f"next: kinodepth check {out}")
     return 0
+
+
+def _index(sequence: Sequence, chosen: Sequence, rule: Selection | None) -> list[int] | None:
+    """The frames of ``chosen`` to train on: by ``rule``, else those that the source says itself."""
+    from kinodepth.data.selection import select, training_frames
+
+    if rule is not None:
+        return select(chosen, rule)
+    stated = training_frames(sequence)
+    names = {record.name for record in stated.records}
+    return None if stated is sequence else [i for i, record in enumerate(chosen.records) if record.name in names]
+
+
+def _statistics(index: list[int], total: int) -> str:
+    from itertools import pairwise
+    from statistics import median
+
+    steps = [b - a for a, b in pairwise(index)]
+    apart = f", {min(steps)} to {max(steps)} frames apart (median {median(steps):g})" if steps else ""
+    return f"selected {len(index)} of {total} frames for training ({len(index) / max(total, 1):.0%}){apart}"
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

@@ -134,12 +134,13 @@ def _open(
 ) -> list[Sequence]:
     """The recordings at ``paths`` (several with commas), with cameras; videos are decoded into ``folder``."""
     from kinodepth.data import open_sequences
+    from kinodepth.data.selection import training_frames
     from kinodepth.engine.recordings import decoded, with_camera
     from kinodepth.types import InputError
 
     if not paths:
         raise InputError("there is nothing to train on; expected a video or a folder of images; add --data PATH")
-    found = [sequence for path in paths.split(",") for sequence in open_sequences(path, format=format)]
+    found = [training_frames(s) for path in paths.split(",") for s in open_sequences(path, format=format)]
     blind = [sequence.name for sequence in found if "camera" not in sequence.provides]
     if blind:
         guess = fov or FIELD_OF_VIEW

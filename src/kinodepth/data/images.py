@@ -56,6 +56,21 @@ def read_mask(path: Path) -> Tensor:
     return read_ids(path) != 0
 
 
+def dynamic_from_colors(segmentation: Tensor, dynamic_colors: Tensor) -> Tensor:
+    """Pixels of an RGB ``segmentation`` (3 x H x W, 0..255) whose colour equals a row of ``dynamic_colors`` (N x 3).
+
+    Returns 1 x H x W bool. Spec sc_depth 13.4 (exact colours, no resize).
+    """
+    equal = segmentation.to(torch.int64)[None] == dynamic_colors.to(torch.int64).reshape(-1, 3, 1, 1)
+    return equal.all(1).any(0)[None]
+
+
+def read_color_mask(path: Path, dynamic_colors: Tensor) -> Tensor:
+    """1 x H x W bool: the pixel of an RGB or palette image has one of ``dynamic_colors`` (N x 3, 0..255)."""
+    with _opened(path) as image:
+        return dynamic_from_colors(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1), dynamic_colors)
+
+
 def read_ids(path: Path) -> Tensor:
     """1 x H x W int32 values of an integer map; of a colour map the index of the palette, or 1 where not black."""
     values = read_array(path)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from kinodepth.data.calibration import read_json, read_text
 from kinodepth.data.images import read_depth
@@ -42,8 +43,7 @@ class Predictions(Mapping[str, Prediction]):
 
     def __getitem__(self, name: str) -> Prediction:
         """The prediction of frame ``name`` as depth, 1 x H x W; 0 where an inverse depth is 0 or missing."""
-        path, row = self.files[name], self.frames.get(name, {})
-        depth = read_depth(path, self._divisor(path))
+        depth, row = self.stored(name), self.frames.get(name, {})
         if self.quantity == "inverse_depth":
             depth = torch.where(depth > 0, 1 / depth, 0.0)
         pose = row.get("cam_to_world")
@@ -56,6 +56,11 @@ class Predictions(Mapping[str, Prediction]):
             None if pose is None else torch.tensor(pose, dtype=torch.float64),
             row.get("timestamp"),
         )
+
+    def stored(self, name: str) -> Tensor:
+        """The values of frame ``name`` in the folder's ``quantity``, 1 x H x W; 0 where there is none."""
+        path = self.files[name]
+        return read_depth(path, self._divisor(path))
 
     def _divisor(self, path: Path) -> float:
         if path.suffix in (".npy", ".npz"):

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from kinodepth._version import __version__
 from kinodepth.data.folder import write_folder, write_text
-from kinodepth.data.selection import kept_frames
+from kinodepth.data.selection import grey_levels, kept_frames, write_index
 from kinodepth.data.transforms import resize_frame
 from kinodepth.types import Frame, InputError, Sequence
 
@@ -49,14 +47,16 @@ def choose(sequence: Sequence, cut: Cut) -> Sequence:
     indices = indices[:: cut.stride]
     if cut.changed is not None:
         thinned = sequence.select(indices)
-        indices = [indices[i] for i in kept_frames(map(_grey, thinned.frames(())), cut.changed)]
+        indices = [indices[i] for i in kept_frames((grey_levels(f.image) for f in thinned.frames(())), cut.changed)]
     if not indices:
         raise InputError(f"nothing of {sequence.name} is left between start and end; expected some frames; widen them")
     return sequence.select(indices)
 
 
-def prepare(sequence: Sequence, out: Path, cut: Cut) -> Iterator[str]:
+def prepare(sequence: Sequence, out: Path, cut: Cut, index: list[int] | None = None) -> Iterator[str]:
     """Write ``sequence`` into ``out`` and yield the name of each frame; frames that are there already are kept.
+
+    ``index`` are the frames to train on, written anew each time; without it training uses all.
 
     Raises ``InputError`` if ``out`` holds anything that was not written by the same call.
     """
@@ -68,6 +68,10 @@ def prepare(sequence: Sequence, out: Path, cut: Cut) -> Iterator[str]:
     if out.is_dir() and any(out.iterdir()) and not (mark.is_file() and mark.read_text(encoding="utf-8") == text):
         raise InputError(f"{out} holds something else; expected a new or empty folder; choose another or empty it")
     write_text(mark, text)
+    write_index(out, index)
+    meaning = Path(sequence.source) / "prior" / "prior.json"  # of the values that are copied as they are
+    if "prior_depth" in sequence.provides and meaning.is_file():
+        write_text(out / "prior" / meaning.name, meaning.read_text(encoding="utf-8"))
     about = {"kinodepth": __version__, "source": Path(sequence.source).name}
     yield from write_folder(_resized(sequence, cut), out, about, depth_divisor=_divisor(sequence))
 
@@ -81,7 +85,3 @@ def _divisor(sequence: Sequence) -> float:
     loads = [record.load["depth"] for record in sequence.records if "depth" in record.load]
     some = loads[:: max(1, len(loads) // 8)]
     return 256.0 if any(float(load().max()) > FAR for load in some) else 1000.0
-
-
-def _grey(frame: Frame) -> Tensor:
-    return (frame.image * frame.image.new_tensor([0.299, 0.587, 0.114])[:, None, None] * 255).sum(0).round().byte()

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kinodepth.data.images import list_images, read_array, read_depth, read_ids, read_image, read_mask
+from kinodepth.data.calibration import read_numbers
+from kinodepth.data.images import list_images, read_array, read_color_mask, read_depth, read_ids, read_image, read_mask
 from kinodepth.types import Camera, InputError, Record, Sequence
 
 MAP_SUFFIXES = (".png", ".npy", ".npz", ".tif", ".tiff")
@@ -44,6 +45,18 @@ def depth_maps(
 def mask_maps(folder: Path, ids: bool = False) -> dict[str, Callable[[], Tensor]]:
     """Readers of masks (bool) or instance ids (int32) by stem."""
     return {stem: partial(read_ids if ids else read_mask, path) for stem, path in by_stem(folder).items()}
+
+
+def color_masks(folder: Path) -> dict[str, Callable[[], Tensor]]:
+    """Readers of dynamic masks (bool) by stem: RGB .png whose colours dynamic_colors.txt lists (spec sc_depth 13.4)."""
+    file = folder / "dynamic_colors.txt"
+    rows = read_numbers(file) if file.is_file() else []
+    if not rows or any(len(row) != 3 or not all(v in range(256) for v in row) for row in rows):
+        raise InputError(
+            f"{folder} has no usable dynamic_colors.txt; expected one 'R G B' row (0 to 255) per dynamic class; add it"
+        )
+    colors = torch.tensor(rows).long()
+    return {stem: partial(read_color_mask, path, colors) for stem, path in by_stem(folder, (".png",)).items()}
 
 
 def array_maps(folder: Path) -> dict[str, Callable[[], Tensor]]:

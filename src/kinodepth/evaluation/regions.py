@@ -18,15 +18,6 @@ from kinodepth.types import InputError, Sequence
 COMPLEMENT = {"dynamic": "static", "instances": "static", "movable": "immovable"}
 
 
-def dynamic_from_colors(segmentation: Tensor, dynamic_colors: Tensor) -> Tensor:
-    """Pixels of an RGB ``segmentation`` (3 x H x W, 0..255) whose colour equals a row of ``dynamic_colors`` (N x 3).
-
-    Returns 1 x H x W bool. Spec sc_depth 13.4 (exact colours, no resize).
-    """
-    equal = segmentation.to(torch.int64)[None] == dynamic_colors.to(torch.int64).reshape(-1, 3, 1, 1)
-    return equal.all(1).any(0)[None]
-
-
 def region_masks(mask: Tensor | None, kind: str = "dynamic") -> dict[str, Tensor]:
     """The region ``dynamic`` (or ``movable``) and its complement from a frame's mask; nothing without one."""
     if mask is None:

@@ -103,15 +103,12 @@ def _scale(sequence: Sequence, pairs: list[Pair]) -> Iterator[Finding]:
     for pair in pairs:
         load = sequence.records[pair.first].load.get("depth")
         move = _b_from_a(sequence, pair, READINGS["camera-to-world with OpenCV axes"])
-        error, inverse, parallax = pose_residual(pair.tracks.a, pair.tracks.b, pair.camera, move)
-        clear = (parallax > WRONG) & (error < parallax / 2)
-        if load is None or not clear.any():
+        if load is None:
             continue
         try:
-            depth = _depth_at(load()[0].numpy(), pair.tracks.a[clear], pair.camera.width, pair.camera.height)
+            samples.append(depth_ratios(pair, move, load()[0].numpy()))
         except InputError:
             continue
-        samples.append((inverse[clear] * depth)[depth > 0])
     ratios = np.concatenate(samples) if samples else np.zeros(0)
     if len(ratios) < DEPTH_POINTS:
         return
@@ -127,6 +124,14 @@ def _scale(sequence: Sequence, pairs: list[Pair]) -> Iterator[Finding]:
             f"the way between poses is about {words}{unit} for the depth maps; expected both in the same unit, "
             f"metres; multiply the positions, or divide the depth, by {1 / likely:.4g}",
         )  # fmt: skip
+
+
+def depth_ratios(pair: Pair, b_from_a: Array, depth: Array) -> Array:
+    """H x W ``depth`` of the first frame over the depth that the pose gives tracked points, where that is clear."""
+    error, inverse, parallax = pose_residual(pair.tracks.a, pair.tracks.b, pair.camera, b_from_a)
+    clear = (parallax > WRONG) & (error < parallax / 2)
+    known = _depth_at(depth, pair.tracks.a[clear], pair.camera.width, pair.camera.height)
+    return (inverse[clear] * known)[known > 0]
 
 
 def _depth_at(depth: Array, points: Array, width: int, height: int) -> Array:

@@ -77,7 +77,7 @@ def survey(sequence: Sequence) -> Survey:
     spread = [neighbours[i] for i in evenly(len(neighbours), PAIRS)]
     largest = [index for _, index in sorted(doubtful, reverse=True)[: PAIRS // 2]]
     for index in sorted({*spread, *largest}):
-        result.near.append(_pair(sequence, images, index, index + 1))
+        result.near.append(measure(sequence, images, index, index + 1))
     moving = [pair.tracks.flow for pair in result.near if pair.usable and pair.tracks.flow >= STILL]
     flow = float(np.median(moving)) if moving else 0.0
     result.stride = min(math.ceil(LONG_FLOW / max(flow, 1e-3)), 30, max(1, (len(sequence) - 1) // 2))
@@ -87,7 +87,7 @@ def survey(sequence: Sequence) -> Survey:
             if not readable or images[first].shape != images[second].shape:
                 break
             if np.abs(images[first] - images[second]).mean() >= SAME or second > first + result.stride:
-                result.far.append(_pair(sequence, images, first, second))
+                result.far.append(measure(sequence, images, first, second))
                 break  # a repeated frame says nothing about motion: the one after it is taken
     return result
 
@@ -116,7 +116,8 @@ def _look(sequence: Sequence, index: int, images: dict[int, Array], result: Surv
     return True
 
 
-def _pair(sequence: Sequence, images: dict[int, Array], first: int, second: int) -> Pair:
+def measure(sequence: Sequence, images: dict[int, Array], first: int, second: int) -> Pair:
+    """Track points between two frames, given their grey ``images`` at tracking size by index."""
     height, width = images[first].shape
     known = sequence.records[first].camera
     focal = width / (2 * math.tan(math.radians(60) / 2))  # a guess is good enough to tell a rotation

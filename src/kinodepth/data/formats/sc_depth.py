@@ -2,22 +2,19 @@
 
 Everything is matched by stem, not by position. 16-bit depth is in 1/5000 m for NYU, 1/1000 m for BONN and TUM, arrays
 are in metres; NYU is known by its name in the path of the data set, ``depth_divisor`` overrides it. Only the scenes of
-train.txt and val.txt are opened where these exist; frame_index.txt selects frames.
+train.txt and val.txt are opened where these exist; training honours frame_index.txt (data/selection.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from kinodepth.data.calibration import read_camera, read_numbers, read_text
-from kinodepth.data.images import image_size, list_images, read_array
-from kinodepth.data.records import by_stem, depth_maps, sequence_of
+from kinodepth.data.calibration import read_camera, read_text
+from kinodepth.data.images import image_size, list_images
+from kinodepth.data.records import color_masks, depth_maps, sequence_of
 from kinodepth.types import InputError, Sequence
 
 
@@ -58,23 +55,13 @@ def _scene(folder: Path, divisor: float | None) -> Sequence:
     camera = read_camera(folder / "cam.txt", *image_size(images[0]))
     maps = {"depth": _depths(folder / "depth", divisor), "prior_depth": depth_maps(folder / "leres_depth")}
     name = folder.resolve().name
-    sequence = sequence_of(name, images, folder, camera, maps={k: v for k, v in maps.items() if v})
-    if not (folder / "frame_index.txt").is_file():
-        return sequence
-    kept = [int(row[0]) for row in read_numbers(folder / "frame_index.txt")]
-    if kept and max(kept) >= len(images):
-        raise InputError(f"{folder}/frame_index.txt names frame {max(kept)} of {len(images)}; expected less; renew it")
-    return sequence.select(kept)
+    return sequence_of(name, images, folder, camera, maps={k: v for k, v in maps.items() if v})
 
 
 def _testing(folder: Path, divisor: float | None) -> Sequence:
     maps: dict[str, dict[str, Callable[[], Tensor]]] = {"depth": _depths(folder / "depth", divisor)}
-    colors = folder / "seg_mask" / "dynamic_colors.txt"
-    if colors.is_file():
-        known = np.array(read_numbers(colors), np.uint8)
-        maps["mask:dynamic"] = {
-            s: partial(_dynamic, p, known) for s, p in by_stem(folder / "seg_mask", (".png",)).items()
-        }
+    if (folder / "seg_mask" / "dynamic_colors.txt").is_file():
+        maps["mask:dynamic"] = color_masks(folder / "seg_mask")
     maps = {key: value for key, value in maps.items() if value}
     return sequence_of("testing", list_images(folder / "color"), folder, maps=maps)
 
@@ -82,12 +69,6 @@ def _testing(folder: Path, divisor: float | None) -> Sequence:
 def _depths(folder: Path, divisor: float | None) -> dict[str, Callable[[], Tensor]]:
     nyu = any("nyu" in part.lower() for part in folder.resolve().parts[-4:])
     return depth_maps(folder, divisor or (5000.0 if nyu else 1000.0))
-
-
-def _dynamic(path: Path, colors: np.ndarray) -> Tensor:
-    """1 x H x W bool: the pixel's colour is one of ``colors`` (N x 3)."""
-    pixels = read_array(path)[..., :3]
-    return torch.from_numpy((pixels[..., None, :] == colors).all(-1).any(-1))[None]
 
 
 def _lines(file: Path) -> list[str]:
