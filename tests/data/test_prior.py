@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -203,3 +204,9 @@ def test_a_network_that_is_not_there(street, tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(InputError, match="cannot be loaded"):
         from_model(str(tmp_path / "nothing"), open_sequence(street))
+
+
+def test_without_transformers_the_remedy_is_said(street, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"pip install 'kinodepth\[prior\]'"):
+        from_model("any", open_sequence(street))

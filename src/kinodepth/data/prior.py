@@ -115,14 +115,17 @@ def from_model(
 ) -> Source:
     """A depth-estimation network of transformers, by the name it is published under or the folder it was saved to."""
     try:
-        import transformers
-    except ImportError:
-        raise InputError("transformers is not installed; priors need it; pip install 'kinodepth[prior]'") from None
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+        from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+        from transformers.utils import logging
+    except ImportError as error:
+        raise InputError(
+            f"transformers cannot be used ({error}); priors of a network need it; pip install 'kinodepth[prior]'"
+        ) from None
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
-        processor = transformers.AutoImageProcessor.from_pretrained(name)
-        network = transformers.AutoModelForDepthEstimation.from_pretrained(name).to(device).eval()
+        processor = AutoImageProcessor.from_pretrained(name)
+        network = AutoModelForDepthEstimation.from_pretrained(name).to(device).eval()
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
