@@ -5,6 +5,7 @@ name           shape                                   unit and convention
 =============  ======================================  ==============================================
 image          3 x H x W float32                       RGB in [0, 1]
 depth          1 x H x W float32                       z along the optical axis; 0 = no measurement
+prior_depth    1 x H x W float32                       another network's depth, larger = farther, in any unit; 0 = none
 camera         fx, fy, cx, cy, width, height           pixels of that size, pixel centres at integers
 cam_to_world   4 x 4 float64                           x_world = cam_to_world @ x_cam, OpenCV axes
 timestamp      scalar                                  seconds

@@ -73,3 +73,9 @@ def test_what_a_window_lacks_is_one_sentence():
     mixed = Sequence("clip", [*recording(2).records, *recording(3, size=(8, 10)).records])
     with pytest.raises(InputError, match="frames 001 and 000 differ in size"):
         read_clip(mixed, (1, 0, 2))
+    small = recording(3).records
+    small[1].load["prior_depth"] = lambda: torch.ones(1, 4, 6)
+    for index in (0, 2):
+        small[index].load["prior_depth"] = lambda: torch.ones(1, 8, 12)
+    with pytest.raises(InputError, match="prior_depth of frame 001 is 4 x 6, its image 8 x 12"):
+        read_clip(Sequence("clip", small), (1, 0, 2), 0, ("prior_depth",))

@@ -179,3 +179,33 @@ def test_small_files_that_are_wrong_are_one_sentence(clip, file, content, messag
 
 def test_json_of_what_was_written(clip):
     assert json.loads((clip / "sequence.json").read_text()) == {"source": "made up", "depth_divisor": 1000.0}
+
+
+def test_a_prior_is_depth_whatever_it_is_stored_as(clip):
+    def prior(about):
+        (clip / "prior" / "prior.json").write_text(json.dumps(about))
+        return data.open_sequence(clip).read(0, ("prior_depth",)).prior_depth[0]
+
+    stored = np.linspace(-1, 3, SIZE[0] * SIZE[1], dtype=np.float32).reshape(SIZE)
+    stored[0, 0] = np.nan
+    for number in range(3):
+        np.save(clip / "prior" / f"{number:04d}.npy", stored)
+    values = torch.from_numpy(stored)
+    positive = values > 0
+    for about in ({}, {"quantity": "depth", "scale": "metric"}, {"scale": "affine", "model": "any"}):
+        torch.testing.assert_close(prior(about), torch.where(positive, values, 0), rtol=0, atol=0)
+    metric = prior({"quantity": "inverse_depth", "scale": "metric"})
+    torch.testing.assert_close(metric, torch.where(positive, 1 / values, 0), rtol=0, atol=0)
+    affine = prior({"quantity": "inverse_depth", "scale": "affine"})
+    assert affine[0, 0] == 0
+    known = affine.flatten()[1:]
+    assert (known > 0).all()
+    assert (known.diff() <= 0).all()
+    assert known.max() / known.min() == pytest.approx(100, rel=1e-5)
+
+
+@pytest.mark.parametrize(("key", "value"), [("quantity", "disparity"), ("scale", "up_to_scale"), ("scale", 3)])
+def test_what_a_prior_cannot_be_is_named(clip, key, value):
+    (clip / "prior" / "prior.json").write_text(json.dumps({key: value}))
+    with pytest.raises(InputError, match=f"prior.json: {key} is {value!r}; expected one of"):
+        data.open_sequence(clip)

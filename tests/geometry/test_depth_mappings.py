@@ -41,3 +41,25 @@ def test_plane_hypotheses():
 def test_plane_hypotheses_that_cannot_be(count, near, far):
     with pytest.raises(InputError, match="expected"):
         depth.plane_depths(count, near, far)
+
+
+@pytest.mark.parametrize("shift", [-0.4, 0.0, 0.7])
+def test_relative_inverse_depth_keeps_order_and_planes(shift):
+    x, y = torch.meshgrid(torch.arange(40.0), torch.arange(30.0), indexing="xy")
+    inverse = 3 * (0.02 * x + 0.01 * y + 0.1) + shift  # of a plane, in an unknown unit
+    found = depth.relative_inverse_to_depth(inverse[None])
+    assert found.shape == (1, 30, 40)
+    assert (found > 0).all()
+    assert (found[0].flatten()[inverse.flatten().argsort()].diff() <= 0).all()
+    if shift >= 0:
+        torch.testing.assert_close(found[0], 1 / inverse)
+    free = found[0] < found.max() * 0.99  # where the largest contrast does not bind
+    bend = (1 / found[0]).diff(n=2, dim=1).abs()[free[:, :-2] & free[:, 2:]]
+    assert bend.max() < 1e-5
+    assert found.max() / found.min() <= 100 * (1 + 1e-6)
+
+
+def test_relative_inverse_depth_of_what_is_not_there():
+    inverse = torch.tensor([[[0.0, 2.0, torch.nan, torch.inf]], [[torch.nan] * 4], [[0.0] * 4]])
+    found = depth.relative_inverse_to_depth(inverse)
+    torch.testing.assert_close(found, torch.tensor([[[50.0, 0.5, 0, 0]], [[0.0] * 4], [[1.0] * 4]]))

@@ -14,10 +14,11 @@ from kinodepth.data.selection import Selection, changed_share, grey_levels, kept
 from kinodepth.evaluation import PROTOCOLS, Result, evaluate
 from kinodepth.geometry import normals, pose, warp
 from kinodepth.losses import consistency, photometric, reduction, smoothness
-from kinodepth.methods.sc_depth import convert
+from kinodepth.losses.normals import normal_matching_loss, relative_normal_loss
+from kinodepth.methods.sc_depth import convert, pairs, prior_guidance, rectification
 from kinodepth.methods.sc_depth.config import ScDepthConfig
-from kinodepth.methods.sc_depth.model import MEAN, STD, DepthNet
-from kinodepth.methods.sc_depth.objective import pair_losses, pair_maps, predict_poses
+from kinodepth.methods.sc_depth.model import MEAN, STD, DepthNet, RectifyNet
+from kinodepth.methods.sc_depth.objective import explain, pair_losses, pair_maps
 from kinodepth.networks.fusion import fuse_batch_norm
 from kinodepth.networks.pose_net import PoseNet
 from kinodepth.types import Camera, Clip, Prediction, Record, Sequence
@@ -161,6 +162,15 @@ def test_pose_net(golden, seeded_weights):
         assert_close(net(g.img2, g.img1), g.pose_swapped, atol=1e-6)
 
 
+def test_rectify_net(golden, seeded_weights):
+    g = golden("sc_depth/rectify_net.npz")
+    net = fill(RectifyNet(), published_state(seeded_weights, ("rectify_net", "rectify_net")), "rectify_net.").eval()
+    with torch.no_grad():
+        assert_close(net(g.img1, g.img2), g.rot, atol=1e-6)
+        assert_close(net(g.img2, g.img1), g.rot_swapped, atol=1e-6)
+        assert_close(net(g.img1_odd, g.img2_odd), g.rot_odd, atol=1e-6)
+
+
 def scene_of(golden):
     s = golden("sc_depth/scene.npz")
     images = torch.cat([s.tgt_img[:, None], windows_first(s.ref_imgs)], 1)
@@ -215,31 +225,177 @@ def test_v1_gradients(golden):
     assert_close(leaves[3].grad, g.grad_poses_inv, rtol=2e-4)
 
 
-def test_v1_optimiser_step(golden, seeded_weights):
+@pytest.mark.parametrize("case", ["mid", "small", "large"])
+def test_v2_rotation_losses(golden, case):
+    g, s = golden("sc_depth/losses_v2.npz"), golden("sc_depth/scene.npz")
+    before, after, recognised = map(windows_first, getattr(g, f"{case}_net_outputs").unbind(1))
+    images = torch.stack([s.tgt_img, *s.ref_imgs], 1)
+    asked = []
+
+    def rotations(first, second):
+        asked.append((first, second))
+        return before if len(asked) == 1 else torch.cat([after, recognised], 1)
+
+    size = before.abs().mean((0, 2))
+    draws = iter(getattr(g, f"{case}_uniform_draws"))
+    uniform = torch.stack([next(draws) if m <= 0.02 or m >= 0.1 else torch.full_like(before[:, 0], -1e9) for m in size])
+    assert next(draws, None) is None
+    found = rectification.rectify(rotations, images, s.intrinsics)
+    terms, scalars = rectification.rotation_terms(rotations, images, found, s.intrinsics, windows_first(uniform))
+    assert_close(windows_first(found.images[:, 1:, :, ::4, ::4]), getattr(g, f"{case}_warped"), atol=2e-4)
+    (first, second), references = asked[1], images.shape[1] - 1
+    turned = first[:, references:, :, ::4, ::4]
+    assert_close(windows_first(turned), getattr(g, f"{case}_third_call_first_arg"), atol=2e-4)
+    assert torch.equal(second[:, references:], images[:, 1:])
+    assert_close(terms["rotation_consistency"], getattr(g, f"{case}_consistency"), rtol=1e-5)
+    assert_close(terms["rotation_triplet"], getattr(g, f"{case}_triplet"), rtol=1e-5)
+    assert_close(scalars["rotation_before"], getattr(g, f"{case}_rot_before"), rtol=1e-5)
+    assert_close(scalars["rotation_after"], getattr(g, f"{case}_rot_after"), rtol=1e-5)
+
+
+def recorded_pairs(g, images, pixels):
+    """The explicit pairs of the fixture: confident 2 x B x n, global 2 x n, across edges 2 x P (flat over images)."""
+    confident = [torch.stack([getattr(g, f"mask_pairs_{end}_{i}") for i in range(images)]) for end in "ab"]
+    across = [torch.cat([getattr(g, f"normal_pairs_{end}_{i}") + i * pixels for i in range(images)]) for end in "ab"]
+    everywhere = [g.global_pairs_a, g.global_pairs_b]
+    return tuple(torch.stack(ends).long() for ends in (confident, everywhere, across))
+
+
+def v3_losses(golden):
+    """All terms from explicit pairs, the pair maps they follow from, and the leaves of the gradient."""
+    g = golden("sc_depth/losses_v3.npz")
+    s, inputs, leaves = scene_of(golden)
+    maps = pair_maps(*inputs, options())
+    depth, prior = leaves[0], s.pseudo
+    confident, everywhere, across = recorded_pairs(g, len(prior), prior[0].numel())
+    normals_z, normals_q = (normals.normals_from_depth(d, s.intrinsics) for d in (depth, prior))
+    known = torch.ones_like(prior, dtype=torch.bool)
+    terms = pair_losses(maps, options()) | {
+        "normal_l1": normal_matching_loss(normals_z, normals_q, known),
+        "mask_rank": prior_guidance.mask_ranking_loss(depth, prior, confident, everywhere),
+        "normal_rank": relative_normal_loss(normals_z, normals_q, across, known),
+    }
+    return g, s, maps, terms, leaves
+
+
+def test_v3_losses_of_explicit_pairs(golden):
+    g, s, _, terms, _ = v3_losses(golden)
+    assert_close(normals.normals_from_depth(s.pseudo, s.intrinsics), g.pseudo_normal, atol=5e-5)
+    for name, term in terms.items():
+        assert_close(term, getattr(g, name), rtol=2e-5 if name in ("photo", "geometry") else 1e-5)
+    assert_close(terms["mask_rank"], g.mask_rank_sums.sum() / g.mask_rank_counts.sum(), rtol=1e-5)
+
+
+def test_v3_ranking_of_each_set(golden):
+    g, s = golden("sc_depth/losses_v3.npz"), golden("sc_depth/scene.npz")
+    confident, everywhere, _ = recorded_pairs(g, len(s.pseudo), s.pseudo[0].numel())
+    none = confident[:, :, :0], everywhere[:, :0]
+    for sets, total, count in zip(
+        [(confident, none[1]), (none[0], everywhere)], g.mask_rank_sums, g.mask_rank_counts, strict=True
+    ):
+        assert_close(prior_guidance.mask_ranking_loss(s.tgt_depth, s.pseudo, *sets), total / count, rtol=1e-5)
+
+
+def test_v3_gradients(golden):
+    g, _, _, terms, leaves = v3_losses(golden)
+    weights = {"photo": 1, "geometry": 0.1, "normal_l1": 0.1, "mask_rank": 0.1, "normal_rank": 0.1}
+    total = sum(weights[name] * term for name, term in terms.items())
+    assert_close(total, g.total, rtol=1e-5)
+    total.backward()
+    assert_close(leaves[0].grad, g.grad_tgt_depth, atol=5e-6, share=0.999)
+    assert_close(leaves[2].grad, g.grad_poses, rtol=2e-4)
+
+
+def test_v3_dynamic_weight(golden):
+    g, _, maps, _, _ = v3_losses(golden)
+    assert_close(prior_guidance.dynamic_weight(maps), g.dynamic_weight, atol=2e-4, share=0.999)
+    for weight in (prior_guidance.dynamic_weight(maps), g.dynamic_weight):
+        assert_close(pairs.unreliable_mask(weight), g.unreliable, share=0.999)
+
+
+def test_v3_edges(golden):
+    g, s = golden("sc_depth/losses_v3.npz"), golden("sc_depth/scene.npz")
+    found = {
+        "image": (pairs.image_edges(s.tgt_img), g.edge_image, g.theta_image),
+        "normal": (pairs.normal_edges(g.pseudo_normal), g.edge_normal, g.theta_normal),
+    }
+    for edges, magnitude, theta in found.values():
+        assert_close(edges.magnitude, magnitude, atol=1e-4 * float(magnitude.max()))
+        tolerance = 1e-4 * float(magnitude.max())
+        assert_close(edges.x, magnitude * theta.cos(), atol=tolerance)
+        assert_close(edges.y, magnitude * theta.sin(), atol=tolerance)
+    assert_close(torch.hypot(*pairs.sobel(s.pseudo)), g.edge_depth, atol=1e-4 * float(g.edge_depth.max()))
+    assert_close(pairs.depth_steps(s.pseudo, per_batch=True), g.edge_depth_dilated)
+
+
+def test_v3_samplers_make_the_recorded_pairs_of_the_recorded_draws(golden):
+    g, s = golden("sc_depth/losses_v3.npz"), golden("sc_depth/scene.npz")
+    steps = g.edge_depth_dilated.bool()
+    for i in range(len(s.pseudo)):
+        made = []
+        for kind, found, border in (
+            ("image", pairs.image_edges(s.tgt_img), 0),
+            ("normal", pairs.normal_edges(g.pseudo_normal), pairs.BORDER),
+        ):
+            mask = pairs.is_edge(found, steps, border)[i]
+            anchors = mask.flatten().nonzero()[:, 0][getattr(g, f"anchors_{kind}_{i}").long()]
+            assert len(anchors) == int(mask.sum())
+            distances = getattr(g, f"distances_{kind}_{i}").long()
+            signed = torch.cat([-distances[:2], distances[2:]])
+            one = pairs.Edges(*(part[i : i + 1] for part in found))
+            made.append(pairs.pairs_across(one, anchors, signed))
+        a, b = torch.cat(made, 1)
+        assert_close(a, getattr(g, f"normal_pairs_a_{i}"), share=0.999)
+        assert_close(b, getattr(g, f"normal_pairs_b_{i}"), share=0.999)
+
+
+NETS = {"depth_net": "depth_net_r18", "pose_net": "pose_net", "rectify_net": "rectify_net"}
+
+
+@pytest.mark.parametrize(
+    ("version", "nets", "terms"),
+    [
+        ("v1", ("depth_net", "pose_net"), {}),
+        ("v2", tuple(NETS), {"rotation_consistency": "consistency", "rotation_triplet": "triplet"}),
+    ],
+)
+def test_optimiser_step(golden, seeded_weights, version, nets, terms):
+    def recorded(name):
+        return getattr(g, f"{version}_{name}")
+
     g, s = golden("sc_depth/train_steps.npz"), golden("sc_depth/scene.npz")
-    state = published_state(seeded_weights, ("depth_net", "depth_net_r18"), ("pose_net", "pose_net"))
+    state = published_state(seeded_weights, *((net, NETS[net]) for net in nets))
     height, width = s.tgt_img.shape[-2:]
-    config = ScDepthConfig(pretrained=False, convention="published", height=height, width=width)
-    method = methods.load("sc_depth_v1")
+    method = methods.load(f"sc_depth_{version}")
+    config = method.config(pretrained=False, convention="published", height=height, width=width)
     model = fill(method.build(config), state).train()
     cameras = tuple(Camera.from_matrix(k, width, height) for k in s.intrinsics)
-    images = torch.stack([s.tgt_img, *s.ref_imgs], 1) * STD + MEAN
+    clip = Clip(torch.stack([s.tgt_img, *s.ref_imgs], 1) * STD + MEAN, cameras)
     stage = method.stages(config)[0]
+    assert stage.parts == nets
     optimizer = stage.optimizer(model.parameters())
     with torch.no_grad():
-        there, back = predict_poses(model, torch.stack([s.tgt_img, *s.ref_imgs], 1))
-    assert_close(windows_first(there), g.v1_poses, atol=1e-5)
-    assert_close(windows_first(back), g.v1_poses_inv, atol=1e-5)
+        images = torch.stack([s.tgt_img, *s.ref_imgs], 1)
+        if version == "v2":
+            images = rectification.rectify(model.rotations, images, s.intrinsics).images
+            turned = images[:, 1:, :, ::4, ::4].transpose(0, 1)
+            assert_close(turned, recorded("ref_imgs_warped"), atol=2e-4)
+        found = explain(model, images, s.intrinsics)
+    assert_close(windows_first(found.poses), recorded("poses"), atol=1e-5)
+    assert_close(windows_first(found.poses_back), recorded("poses_inv"), atol=1e-5)
+    assert_close(found.depths[:, 0], recorded("tgt_depth"), rtol=1e-4)
     fill(model, state)  # the forward above has moved the running statistics
-    result = method.objective(model, Clip(images, cameras), stage, torch.Generator())
-    for name in ("photo", "geometry", "smooth"):
-        assert_close(result.terms[name], getattr(g, f"v1_{name}"), rtol=2e-4)
-    assert_close(result.total, g.v1_total, rtol=2e-4)
+    result = method.objective(model, clip, stage, torch.Generator())
+    for name, theirs in {"photo": "photo", "geometry": "geometry", "smooth": "smooth", **terms}.items():
+        assert_close(result.terms[name], recorded(theirs), rtol=2e-4)
+    for name in ("before", "after") if version == "v2" else ():
+        assert_close(result.scalars[f"rotation_{name}"], recorded(f"rot_{name}"), rtol=2e-4)
+    assert_close(result.total, recorded("total"), rtol=2e-4)
     optimizer.zero_grad()
     result.total.backward()
     parameters = dict(model.named_parameters())
-    for net in ("depth_net", "pose_net"):
-        names, norms = getattr(g, f"v1_{net}_param_names"), getattr(g, f"v1_{net}_grad_norms")
+    for net in nets:
+        names, norms = recorded(f"{net}_param_names"), recorded(f"{net}_grad_norms")
         assert (norms >= 0).any()
         for name, norm in zip(names, norms):
             key = convert.to_ours(f"{net}.{name}")
@@ -248,15 +404,15 @@ def test_v1_optimiser_step(golden, seeded_weights):
                 assert_close(parameters[key].grad.norm(), norm, rtol=5e-3)
     optimizer.step()
     bn1 = model.depth_net.encoder.body.bn1
-    first = g.v1_after_depth_conv1
+    first = recorded("after_depth_conv1")
     assert_close(model.depth_net.encoder.body.conv1.weight[: len(first)], first, atol=2e-4)
-    last = g.v1_after_pose_last
+    last = recorded("after_pose_last")
     assert_close(model.pose_net.head.weight.flatten(1)[:, : last.shape[1]], last, atol=2e-4)
-    assert_close(bn1.running_mean, g.v1_after_depth_bn1_mean, atol=2e-4)
-    assert int(bn1.num_batches_tracked) == int(g.v1_after_depth_bn1_batches)
+    assert_close(bn1.running_mean, recorded("after_depth_bn1_mean"), atol=2e-4)
+    assert int(bn1.num_batches_tracked) == int(recorded("after_depth_bn1_batches"))
 
 
-@pytest.mark.parametrize("net", ["depth_net_r18", "depth_net_r50", "pose_net"])
+@pytest.mark.parametrize("net", ["depth_net_r18", "depth_net_r50", "pose_net", "rectify_net"])
 def test_published_keys_survive_the_round_trip(golden, net):
     prefix = net.removesuffix("_r18").removesuffix("_r50")
     for key in golden(f"sc_depth/{net}.manifest.json")["keys"]:

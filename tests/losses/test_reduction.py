@@ -12,7 +12,7 @@ from torch import distributed, nn
 from torch.autograd import gradcheck
 from torch.nn.parallel import DistributedDataParallel
 
-from kinodepth.losses.reduction import masked_mean
+from kinodepth.losses.reduction import masked_mean, process_mean
 
 THRESHOLDS = (0, 5, 12)  # below, between and above the counts of two processes: the rule must see the joint batch
 
@@ -77,6 +77,7 @@ def _process(rank: int, folder: str) -> None:
     model, x, mask = joint_case()
     parallel, half = DistributedDataParallel(model), slice(4 * rank, 4 * rank + 4)
     results = {str(n): _gradients(parallel, model, x[half], mask[half], n) for n in THRESHOLDS}
+    results["average"] = process_mean(torch.tensor([1.0, 4.0]) * (rank + 1))
     if rank == 0:  # the other process does not call: a mean without gradients is the process's own
         with torch.no_grad():
             results["alone"] = masked_mean(model(x[half]).square(), mask[half])
@@ -92,6 +93,7 @@ def test_two_processes_have_the_gradient_of_the_joint_batch(tmp_path: Path):
     torch.multiprocessing.spawn(_process, (os.fspath(tmp_path),), nprocs=2)
     results = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     torch.testing.assert_close(results[0]["alone"], model(x[:4]).square().detach()[mask[:4]].mean())
+    assert all(result["average"].tolist() == [1.5, 6.0] for result in results)
     for threshold in THRESHOLDS:
         expected = _gradients(model, model, x, mask, threshold)
         first, second = (result[str(threshold)] for result in results)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 
 import pytest
@@ -15,6 +15,7 @@ from kinodepth.data.synthetic import sequence
 from kinodepth.inference.stream import predict
 from kinodepth.methods.base import Method
 from kinodepth.methods.weights import read_weights, save_weights
+from kinodepth.types import Sequence
 
 SMALL = {"height": 64, "width": 96, "batch_size": 2, "pretrained": False}  # where the configuration has such a field
 EVERY = {**{name: methods.load(name) for name in methods.available()}, **toy_method.METHODS}
@@ -28,7 +29,11 @@ def small(method: Method):
 
 @cache
 def recording():
-    return sequence(seed=3, kind="room", frames=6, width=128, height=96)
+    """A synthetic recording with a prior: its own depth in another unit, shifted."""
+    found = sequence(seed=3, kind="room", frames=6, width=128, height=96)
+    priors = [{"prior_depth": lambda read=record.load["depth"]: 0.4 * read() + 0.3} for record in found.records]
+    records = [replace(record, load={**record.load, **prior}) for record, prior in zip(found.records, priors)]
+    return Sequence(found.name, records, found.source)
 
 
 def build(method: Method):

@@ -34,7 +34,7 @@ def test_an_installed_package_adds_its_method_through_its_entry_point(tmp_path):
 
 def test_a_wrong_name_is_answered_with_the_nearest():
     with pytest.raises(InputError, match="did you mean sc_depth_v1"):
-        methods.load("sc_depth_v")
+        methods.load("sc-depth-v1")
     with pytest.raises(InputError, match="toy"):
         methods.load("toy")
     with registered() as toy:

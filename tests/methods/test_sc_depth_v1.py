@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 from dataclasses import replace
 
 import pytest
@@ -12,7 +10,6 @@ import torch
 from kinodepth import methods
 from kinodepth.data.synthetic import sequence
 from kinodepth.geometry.pose import matrix_to_axis_angle, relative
-from kinodepth.methods.sc_depth import convert
 from kinodepth.methods.sc_depth.augmentation import augment, prepare
 from kinodepth.methods.sc_depth.config import ScDepthConfig
 from kinodepth.methods.sc_depth.model import normalize
@@ -186,68 +183,3 @@ def test_predictor_takes_any_size_and_moves_the_camera_along():
     assert prediction.depth.shape == (1, 64, 96)
     assert prediction.camera == camera.resize(96, 64)
     assert (prediction.scale, prediction.unit, prediction.timestamp) == ("up_to_scale", "scene unit", 0.5)
-
-
-# -- published checkpoints --------------------------------------------------------------------------------------
-
-
-def published_file(path, config=SMALL, extra=None, options=None):
-    """A checkpoint with the published keys and our weights, stored the way the published ones are."""
-    network = model(config)
-    state = {convert.to_published(key): value for key, value in network.state_dict().items()}
-    for net in ("depth_net", "pose_net"):
-        state[f"{net}.encoder.encoder.fc.weight"] = torch.zeros(1000, 512)
-    for scale in (1, 2, 3):
-        state[f"depth_net.decoder.dispconvs.{scale}.conv.bias"] = torch.zeros(1)
-    state |= extra or {}
-    options = argparse.Namespace(**(options or {"dataset_name": "nyu", "skip_frames": 3, "no_ssim": True}))
-    torch.save({"epoch": 3, "state_dict": state, "hyper_parameters": {"hparams": options}}, path)
-    return network
-
-
-def test_a_published_checkpoint_becomes_ours(tmp_path):
-    network = published_file(tmp_path / "a.ckpt", extra={"depth_net.decoder.other.weight": torch.zeros(1)})
-    found = V1.convert(tmp_path / "a.ckpt")
-    assert all(torch.equal(found.state_dict[key], value) for key, value in network.state_dict().items())
-    assert found.missing == ()
-    assert found.unexpected == ("depth_net.decoder.other.weight",)
-    assert len(found.surplus) == 5
-    config = found.config
-    assert (config.convention, config.height, config.width, config.stride) == ("published", 256, 320, 3)
-    assert (config.ssim, config.auto_mask, config.resnet_layers) == (False, True, 18)
-
-
-def test_resnet_depth_is_read_from_the_tensors_and_missing_keys_are_named(tmp_path):
-    deep = ScDepthConfig(height=64, width=96, resnet_layers=50, pretrained=False)
-    published_file(tmp_path / "a.ckpt", deep)
-    assert V1.convert(tmp_path / "a.ckpt").config.resnet_layers == 50
-    content = torch.load(tmp_path / "a.ckpt", weights_only=False)
-    del content["state_dict"]["pose_net.decoder.conv_squeeze.bias"]
-    torch.save(content, tmp_path / "b.ckpt")
-    assert V1.convert(tmp_path / "b.ckpt").missing == ("pose_net.squeeze.bias",)
-
-
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, ("evil_was_here",)
-
-
-def test_no_code_in_a_checkpoint_is_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"state_dict": {"depth_net.x": torch.zeros(1)}, "callback": Evil()}, "evil.ckpt")
-    with pytest.raises(InputError, match=r"wants to run \S*mkdir"):
-        V1.convert(tmp_path / "evil.ckpt")
-    assert not (tmp_path / "evil_was_here").exists()
-
-
-def test_files_that_are_no_checkpoints_are_explained(tmp_path):
-    published_file(tmp_path / "good.ckpt")
-    content = (tmp_path / "good.ckpt").read_bytes()
-    (tmp_path / "cut.ckpt").write_bytes(content[: len(content) // 2])
-    (tmp_path / "text.ckpt").write_text("hello")
-    torch.save({"state_dict": {"encoder.weight": torch.zeros(1)}}, tmp_path / "other.ckpt")
-    torch.save([1, 2], tmp_path / "list.ckpt")
-    for name in ("cut", "text", "other", "list", "absent"):
-        with pytest.raises(InputError, match=f"{name}.ckpt") as found:
-            V1.convert(tmp_path / f"{name}.ckpt")
-        assert "\n" not in str(found.value)

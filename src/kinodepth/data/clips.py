@@ -80,7 +80,12 @@ def collate(clips: list[Clip]) -> Clip:
 def _stack(frames: list[Frame], key: str, sequence: Sequence) -> Tensor:
     kind, _, name = key.partition(":")
     values = [getattr(f, kind) if not name else (f.masks if kind == "mask" else f.extra).get(name) for f in frames]
-    missing = [f.name for f, value in zip(frames, values, strict=True) if value is None]
-    if missing:
-        raise InputError(f"{sequence.name}: frame {missing[0]} has no {key}; expected it for every frame; add it")
+    for frame, value in zip(frames, values, strict=True):
+        if value is None:
+            raise InputError(f"{sequence.name}: frame {frame.name} has no {key}; expected it for every frame; add it")
+        if value.shape[-2:] != frame.image.shape[-2:]:
+            raise InputError(
+                f"{sequence.name}: {key} of frame {frame.name} is {value.shape[-2]} x {value.shape[-1]}, its image "
+                f"{frame.image.shape[-2]} x {frame.image.shape[-1]}; expected one size; write it at the image's size"
+            )
     return torch.stack([value for value in values if value is not None])[None]

@@ -2,27 +2,35 @@
 
 images/<stem>.jpg or video.mp4 · intrinsics.json or .txt · poses.txt (stem and 16 numbers, cam_to_world)
 timestamps.txt (stem seconds) · depth/<stem>.png, .npy or .npz · masks/<kind>/<stem>.png · prior/<stem>.*
-extra/<name>/<stem>.npz · sequence.json (depth_divisor, prior_divisor, prior_quantity, ...)
+prior/prior.json (what the prior is) · extra/<name>/<stem>.npz · sequence.json (depth_divisor, prior_divisor, ...)
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from kinodepth.data import video
 from kinodepth.data.calibration import pose_from_row, read_camera, read_json, read_named
 from kinodepth.data.files import atomic
-from kinodepth.data.images import image_size
+from kinodepth.data.images import image_size, read_depth, read_map
 from kinodepth.data.records import array_maps, depth_maps, images_in, joined, mask_maps, sequence_of
+from kinodepth.geometry.depth import invert_depth, relative_inverse_to_depth
 from kinodepth.types import Frame, InputError, Sequence
+
+PRIOR = {
+    "quantity": ("depth", "inverse_depth"),
+    "scale": ("affine", "metric"),
+}  # in prior.json; the first is the default
 
 
 def is_folder(path: Path) -> bool:
@@ -58,7 +66,7 @@ def open_folder(path: Path) -> Sequence:
                 f"{path / 'timestamps.txt'}, frame {odd}: found {times[odd]}; expected the time in seconds; correct it"
             )
     maps = {"depth": depth_maps(path / "depth", _divisor(path, about, "depth_divisor", 1000.0))}
-    maps["prior_depth"] = depth_maps(path / "prior", _divisor(path, about, "prior_divisor", 1.0))
+    maps["prior_depth"] = prior_maps(path / "prior", _divisor(path, about, "prior_divisor", 1.0))
     for kind in _children(path / "masks"):
         maps[f"mask:{kind.name}"] = mask_maps(kind, ids=kind.name == "instances")
     for kind in _children(path / "extra"):
@@ -66,6 +74,33 @@ def open_folder(path: Path) -> Sequence:
     return joined(
         sequence, camera, poses, {k: row[0] for k, row in times.items()}, {k: v for k, v in maps.items() if v}
     )
+
+
+def prior_maps(folder: Path, divisor: float = 1.0) -> dict[str, Callable[[], Tensor]]:
+    """Readers, by stem, of another network's depth: larger where farther, 0 = none.
+
+    prior.json says what the files hold: {"quantity": "depth" or "inverse_depth", "scale": "metric" or "affine"};
+    without it depth up to factor and shift. Inverse depth becomes depth: 1 / value where it is metric (none at 0 and
+    below), else as ``relative_inverse_to_depth``.
+    """
+    about = read_json(folder / "prior.json") if (folder / "prior.json").is_file() else {}
+    found = []
+    for key, known in PRIOR.items():
+        found.append(about.get(key, known[0]))
+        if found[-1] not in known:
+            raise InputError(
+                f"{folder / 'prior.json'}: {key} is {found[-1]!r}; expected one of {', '.join(known)}; correct it"
+            )
+    if found[0] == "depth":
+        return depth_maps(folder, divisor)
+    is_metric = found[1] == "metric"
+    readers = depth_maps(folder, divisor, read_depth if is_metric else read_map)
+    convert = invert_depth if is_metric else relative_inverse_to_depth
+    return {stem: partial(_converted, read, convert) for stem, read in readers.items()}
+
+
+def _converted(read: Callable[[], Tensor], convert: Callable[[Tensor], Tensor]) -> Tensor:
+    return convert(read())
 
 
 def _pictures(path: Path) -> tuple[Sequence, int, int]:

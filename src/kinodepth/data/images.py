@@ -35,6 +35,12 @@ def read_depth(path: Path, divisor: float = 1.0) -> Tensor:
     An .npz holds ``depth``, a single array, or a scipy sparse matrix. Negative and non-finite values become 0.
     Raises ``InputError`` for a file that cannot be read or is no map.
     """
+    depth = read_map(path, divisor)
+    return torch.where(torch.isfinite(depth) & (depth > 0), depth, 0.0)
+
+
+def read_map(path: Path, divisor: float = 1.0) -> Tensor:
+    """1 x H x W float32, value / ``divisor``, from a file as ``read_depth`` takes; whatever the values are."""
     values = read_array(path)
     if values.ndim == 3 and 1 in (values.shape[0], values.shape[2]):  # 1 x H x W, as many networks save it
         values = values[0] if values.shape[0] == 1 else values[..., 0]
@@ -42,8 +48,7 @@ def read_depth(path: Path, divisor: float = 1.0) -> Tensor:
         raise InputError(
             f"{path} has shape {values.shape}; expected a single H x W depth map; export depth, not colours"
         )
-    depth = torch.from_numpy(np.asarray(values, np.float32) / np.float32(divisor))
-    return torch.where(torch.isfinite(depth) & (depth > 0), depth, 0.0)[None]
+    return torch.from_numpy(np.asarray(values, np.float32) / np.float32(divisor))[None]
 
 
 def read_mask(path: Path) -> Tensor:

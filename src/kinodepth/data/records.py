@@ -32,10 +32,12 @@ def by_stem(folder: Path, suffixes: tuple[str, ...] = MAP_SUFFIXES) -> dict[str,
     return found
 
 
-def depth_maps(folder: Path, divisor: float = 1.0) -> dict[str, Callable[[], Tensor]]:
+def depth_maps(
+    folder: Path, divisor: float = 1.0, read: Callable[[Path, float], Tensor] = read_depth
+) -> dict[str, Callable[[], Tensor]]:
     """Readers of depth maps by stem; ``divisor`` for integer images, arrays hold the unit itself."""
     return {
-        stem: partial(read_depth, path, divisor if path.suffix not in (".npy", ".npz") else 1.0)
+        stem: partial(read, path, divisor if path.suffix not in (".npy", ".npz") else 1.0)
         for stem, path in by_stem(folder).items()
     }
 

@@ -98,7 +98,8 @@ def _loss(
     picked = [found[i] for i in np.linspace(0, len(found) - 1, min(limit, len(found))).round().astype(int)]
     losses = []
     for number, frames in picked:
-        clip = stage.prepare(read_clip(sequences[number], frames, stage.target, stage.fields))
+        fields = stage.fields & sequences[number].provides  # what only training needs may be missing here
+        clip = stage.prepare(read_clip(sequences[number], frames, stage.target, fields))
         with torch.no_grad():
             losses.append(float(method.validate(model, clip.to(device))))
     return float(np.nanmean(losses)) if any(math.isfinite(loss) for loss in losses) else math.nan

@@ -24,3 +24,12 @@ def masked_mean(values: Tensor, mask: Tensor, more_than: int = 0) -> Tensor:
             distributed.all_reduce(count)
     total = torch.where(mask, values, 0).sum()
     return torch.where(count > more_than, total * share / count.clamp(min=1), 0)
+
+
+def process_mean(values: Tensor) -> Tensor:
+    """Average ``values``, which need no gradient, over the processes of a group as ``masked_mean`` does its count."""
+    if not (distributed.is_available() and distributed.is_initialized() and torch.is_grad_enabled()):
+        return values
+    total = values.clone()
+    distributed.all_reduce(total)
+    return total / distributed.get_world_size()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from kinodepth.types import Convention, InputError
 
@@ -43,3 +44,27 @@ class ScDepthConfig:
             )
         if self.sequence_length < 3 or self.sequence_length % 2 == 0:
             raise InputError(f"sequence_length {self.sequence_length}; expected an odd number from 3 up; use 3")
+
+
+@dataclass(frozen=True)
+class ScDepthV2Config(ScDepthConfig):
+    """Defaults: SC-Depth V2 on NYUv2 (TPAMI 2022; published configuration nyu), in the exact convention."""
+
+    height: int = 256
+    width: int = 320
+    batch_size: int = 8
+    rotation_consistency_weight: float = 1.0  # weight of recognising a known rotation (published `rot_c_weight`)
+    rotation_triplet_weight: float = 1.0  # weight of less rotation after rectifying (published `rot_t_weight`)
+
+
+@dataclass(frozen=True)
+class ScDepthV3Config(ScDepthConfig):
+    """Defaults: SC-Depth V3 on KITTI (TPAMI 2023; published configuration kitti_raw), in the exact convention."""
+
+    smooth_weight: float = 0.0  # published: no smoothness term
+    normal_matching_weight: float = 0.1  # weight of normals equal to those of the prior depth (published)
+    mask_ranking_weight: float = 0.1  # weight of the prior's order of depths (published `mask_rank_weight`)
+    normal_ranking_weight: float = 0.1  # weight of the prior's angles across edges (published `normal_rank_weight`)
+    # Partners of the pairs from everywhere: `row` pairs neighbours in reading order, which nearly always lie in one
+    # row (published); `random` draws them independently
+    global_pairs: Literal["row", "random"] = "row"

@@ -1,11 +1,12 @@
-"""The two networks of SC-Depth V1 (spec sc_depth 3): depth of one image, pose between two."""
+"""The networks of SC-Depth (spec sc_depth 3): depth of one image, pose between two; in V2 the rotation to undo."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from kinodepth.methods.sc_depth.config import ScDepthConfig
+from kinodepth.geometry.sampling import resize
+from kinodepth.methods.sc_depth.config import ScDepthConfig, ScDepthV2Config
 from kinodepth.networks.batch_norm import batch_groups, join_processes
 from kinodepth.networks.depth_decoder import DepthDecoder
 from kinodepth.networks.pose_net import PoseNet
@@ -41,7 +42,7 @@ class DepthNet(nn.Module):
 
 
 class ScDepth(nn.Module):
-    """``depth_net`` and ``pose_net``; K calls are a single forward.
+    """``depth_net`` and ``pose_net`` of V1 and V3; K calls are a single forward.
 
     Unless ``joint_statistics`` it equals separate calls (``networks.batch_norm``).
     """
@@ -63,3 +64,33 @@ class ScDepth(nn.Module):
         """Map pairs of normalised images B x K x 3 x H x W to B x K x 6: translation, then Euler angles."""
         with batch_groups(self.pose_net, 1 if self.joint_statistics else first.shape[1]):
             return self.pose_net(first.flatten(0, 1), second.flatten(0, 1)).unflatten(0, first.shape[:2])
+
+
+class RectifyNet(PoseNet):
+    """Euler angles B x 3 that turn rays of the first image into the second, seen at half size (spec 3.4)."""
+
+    def __init__(self, pretrained: bool | str = False) -> None:
+        super().__init__(outputs=3, factor=1.0, pretrained=pretrained)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        half = (first.shape[-2] // 2, first.shape[-1] // 2)
+        return super().forward(*(resize(image, half, align_corners=True) for image in (first, second)))
+
+
+class ScDepthV2(ScDepth):
+    """The networks of V1 and ``rectify_net``."""
+
+    def __init__(self, config: ScDepthV2Config) -> None:
+        super().__init__(config)
+        self.rectify_net = RectifyNet(config.pretrained)
+        join_processes(self, config.joint_batch)
+
+    def rotations(self, first: Tensor, second: Tensor) -> Tensor:
+        """Map pairs of normalised images B x K x 3 x H x W to Euler angles B x K x 3."""
+        with batch_groups(self.rectify_net, 1 if self.joint_statistics else first.shape[1]):
+            return self.rectify_net(first.flatten(0, 1), second.flatten(0, 1)).unflatten(0, first.shape[:2])
+
+
+def build(config: ScDepthConfig) -> ScDepth:
+    """The networks that ``config`` is for."""
+    return ScDepthV2(config) if isinstance(config, ScDepthV2Config) else ScDepth(config)

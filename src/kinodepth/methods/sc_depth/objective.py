@@ -1,4 +1,4 @@
-"""The losses of SC-Depth V1 (spec sc_depth 5, 6), for all references and both directions at once.
+"""The losses of SC-Depth V1, which V2 and V3 share (spec sc_depth 5, 6), for all references and both ways at once.
 
 Shapes: B windows, V views of a window (the target first, then its R references), P = 2R ordered view pairs, in the
 order target -> reference 1, reference 1 -> target, target -> reference 2, ... Images are normalised.
@@ -6,13 +6,15 @@ order target -> reference 1, reference 1 -> target, target -> reference 2, ... I
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from kinodepth.geometry.pose import euler_to_matrix, pose_matrix
-from kinodepth.geometry.warp import inverse_warp
+from kinodepth.geometry.sampling import sample
+from kinodepth.geometry.warp import SLACK, inverse_warp
 from kinodepth.losses.consistency import depth_inconsistency
 from kinodepth.losses.photometric import WindowStatistics, l1_error, ssim_error, window_statistics
 from kinodepth.losses.reduction import masked_mean
@@ -41,12 +43,19 @@ class PairMaps(NamedTuple):
 
 
 def pair_maps(
-    images: Tensor, depths: Tensor, poses: Tensor, poses_back: Tensor, intrinsics: Tensor, config: ScDepthConfig
+    images: Tensor,
+    depths: Tensor,
+    poses: Tensor,
+    poses_back: Tensor,
+    intrinsics: Tensor,
+    config: ScDepthConfig,
+    filled: Tensor | None = None,
 ) -> PairMaps:
     """Compare every reference with the target, both ways (spec 5.1).
 
     ``images`` B x V x 3 x H x W, ``depths`` B x V x 1 x H x W, ``poses`` and ``poses_back`` B x R x 6 (translation and
-    Euler angles, target -> reference and back), ``intrinsics`` B x 3 x 3.
+    Euler angles, target -> reference and back), ``intrinsics`` B x 3 x 3. ``filled`` B x V x 1 x H x W bool, if the
+    images have empty parts: pixels that do count. The published mask knows these by their colour.
     """
     batch, references = poses.shape[:2]
     first = [view for r in range(references) for view in (0, r + 1)]
@@ -75,6 +84,9 @@ def pair_maps(
         valid = warped.valid
         if config.convention == "published":
             valid = (warped.image.abs().mean(1, True) > BLACK) & (image.abs().mean(1, True) > BLACK)
+        elif filled is not None:
+            looked_up = sample(filled[:, second].flatten(0, 1).float(), warped.pixels.detach())
+            valid = valid & filled[:, first].flatten(0, 1) & (looked_up > 1 - SLACK)
         if config.auto_mask:
             valid = valid & (color < l1_error(image, source))
     if config.self_discovered_mask:
@@ -104,33 +116,61 @@ def predict_poses(model: ScDepth, images: Tensor) -> tuple[Tensor, Tensor]:
     return there, back
 
 
-def objective(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Generator) -> Objective:
-    """The terms of V1 for one batch (spec 9)."""
-    assert isinstance(model, ScDepth)
-    config, images = model.config, views(clip)
+class Explained(NamedTuple):
+    """``depths`` B x V x 1 x H x W, ``poses`` and ``poses_back`` B x R x 6 as predicted, and what follows from them."""
+
+    depths: Tensor
+    poses: Tensor
+    poses_back: Tensor
+    maps: PairMaps
+
+
+def explain(model: ScDepth, images: Tensor, intrinsics: Tensor, filled: Tensor | None = None) -> Explained:
+    """Predict depths and poses of the views B x V x 3 x H x W and compare the views by them (spec 9)."""
     depths = model.depths(images).float()
     poses, poses_back = (p.float() for p in predict_poses(model, images))
     with torch.autocast(images.device.type, enabled=False):
-        maps = pair_maps(images, depths, poses, poses_back, clip.intrinsics, config)
-        terms = pair_losses(maps, config) | {"smooth": edge_aware_smoothness_loss(depths[:, 0], images[:, 0])}
-    weights = {"photo": config.photo_weight, "geometry": config.geometry_weight, "smooth": config.smooth_weight}
+        maps = pair_maps(images, depths, poses, poses_back, intrinsics, model.config, filled)
+    return Explained(depths, poses, poses_back, maps)
+
+
+def summary(
+    clip: Clip, found: Explained, terms: Mapping[str, Tensor], config: ScDepthConfig, **more: Tensor
+) -> Objective:
+    """The objective of ``terms``, each weighted by the setting of its name, and what is worth logging."""
+    weights = {name: getattr(config, f"{name}_weight") for name in terms}
     with torch.no_grad():
         scalars = {
-            "valid_share": maps.valid.float().mean(),
-            "translation": poses[..., :3].norm(dim=-1).mean(),
-            "rotation": poses[..., 3:].norm(dim=-1).mean(),
-            "depth_mean": depths[:, 0].mean(),
+            "valid_share": found.maps.valid.float().mean(),
+            "translation": found.poses[..., :3].norm(dim=-1).mean(),
+            "rotation": found.poses[..., 3:].norm(dim=-1).mean(),
+            "depth_mean": found.depths[:, 0].mean(),
+            **more,
         }
-        pictures = {"image": clip.images[:1, clip.target], "depth": depths[:1, 0], "photo_error": maps.photo[:1, :1]}
+    pictures = {"image": clip.images[:1, clip.target], "depth": found.depths[:1, 0]}
+    pictures["photo_error"] = found.maps.photo[:1, :1]
     return Objective(terms, weights, scalars, {name: picture.detach() for name, picture in pictures.items()})
+
+
+def objective(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Generator) -> Objective:
+    """The terms of V1 for one batch (spec 9)."""
+    assert isinstance(model, ScDepth)
+    images = views(clip)
+    found = explain(model, images, clip.intrinsics)
+    with torch.autocast(images.device.type, enabled=False):
+        terms = pair_losses(found.maps, model.config)
+        terms["smooth"] = edge_aware_smoothness_loss(found.depths[:, 0], images[:, 0])
+    return summary(clip, found, terms, model.config)
+
+
+def photometric_score(found: Explained, config: ScDepthConfig) -> Tensor:
+    """The photometric term for validation (mode photo, spec 10); NaN when the masks leave too little."""
+    kept = found.maps.best() if config.minimum else found.maps
+    return torch.where(kept.valid.sum() > ENOUGH, masked_mean(kept.photo, kept.valid), torch.nan)
 
 
 @torch.no_grad()
 def validate(model: nn.Module, clip: Clip) -> Tensor:
-    """The photometric term in eval mode (validation mode photo, spec 10); NaN when the masks leave too little."""
+    """The photometric term in eval mode."""
     assert isinstance(model, ScDepth)
-    images = views(clip)
-    depths = model.depths(images)
-    maps = pair_maps(images, depths, *predict_poses(model, images), clip.intrinsics, model.config)
-    kept = maps.best() if model.config.minimum else maps
-    return torch.where(kept.valid.sum() > ENOUGH, masked_mean(kept.photo, kept.valid), torch.nan)
+    return photometric_score(explain(model, views(clip), clip.intrinsics), model.config)

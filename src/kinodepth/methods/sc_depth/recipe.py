@@ -1,4 +1,4 @@
-"""How SC-Depth V1 is trained: one stage, constant learning rate, and the published settings per dataset (spec 10)."""
+"""How SC-Depth is trained: one stage, constant learning rate, and the published settings per dataset (spec 10)."""
 
 from __future__ import annotations
 
@@ -32,9 +32,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+INDOOR = ("nyu", "bonn", "tum", "small_indoor")
+# V2 is published for hand-held video; its BONN setting takes frames chosen by `kinodepth prepare --select published`.
+PRESETS_V2 = {name: PRESETS[name] for name in INDOOR} | {"bonn": {**PRESETS["bonn"], "stride": 1}}
 
-def stages(config: ScDepthConfig) -> list[Stage]:
-    """The one stage of V1."""
+
+def stages(
+    config: ScDepthConfig,
+    parts: tuple[str, ...] = ("depth_net", "pose_net"),
+    fields: frozenset[str] = frozenset(),
+) -> list[Stage]:
+    """The one stage; ``parts`` of the model train, ``fields`` are read besides the images."""
     from kinodepth.methods.sc_depth import augmentation
 
     return [
@@ -46,7 +54,8 @@ def stages(config: ScDepthConfig) -> list[Stage]:
             augment=partial(augmentation.augment, config=config),
             prepare=partial(augmentation.prepare, config=config),
             optimizer=partial(torch.optim.Adam, lr=config.learning_rate),
-            parts=("depth_net", "pose_net"),
+            fields=fields,
+            parts=parts,
         )
     ]
 
