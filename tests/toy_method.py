@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from kinodepth import methods
 from kinodepth.methods.base import Conversion, Method, Objective, Requires, Stage
-from kinodepth.types import Clip, Frame, InputError, Prediction
+from kinodepth.types import Clip, Frame, InputError, Prediction, Sequence
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,22 @@ def augment(clip: Clip, generator: torch.Generator) -> Clip:
     return replace(clip.map_tensors(lambda t: t.flip(-1)), cameras=tuple(c.flip() for c in clip.cameras))
 
 
+def as_it_is(clip: Clip) -> Clip:
+    return clip
+
+
+def every_frame(sequence: Sequence) -> list[tuple[int, ...]]:
+    return [(i,) for i in range(len(sequence))]
+
+
 def stages(config: ToyConfig) -> list[Stage]:
     main = Stage(
         name="main",
         steps=config.steps,
         batch_size=config.batch_size,
-        clips=lambda sequence: [(i,) for i in range(len(sequence))],
+        clips=every_frame,
         augment=augment,
-        prepare=lambda clip: clip,
+        prepare=as_it_is,
         optimizer=partial(torch.optim.Adam, lr=config.learning_rate),
         fields=frozenset({"depth"}),
         parts=("body", "head"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from kinodepth.data import open_sequence
 from kinodepth.data.prior import from_maps, from_model, write_prior
 from kinodepth.data.synthetic import Scene
 from kinodepth.data.synthetic.write import write
+from kinodepth.data.video import write_video
 from kinodepth.types import InputError
 
 
@@ -93,16 +95,17 @@ def test_a_network_sees_every_frame(street, network, capsys):
         values = np.load(street / "prior" / f"{sequence.records[index].name}.npy")
         assert values.shape == (64, 96)
         assert values.dtype == np.float32
-        assert (values > 0).all()
         if is_metric:
-            assert values.max() <= 20
+            assert 0 < values.min() < values.max() <= 20
         else:
             assert (raw == 0).any()
-            np.testing.assert_allclose(values.min(), values.max() * 1e-3, rtol=1e-6)
-        resized = torch.nn.functional.interpolate(raw[None], (64, 96), mode="bicubic")[0, 0].clamp(min=values.min())
+            assert (values == 0).any()
+        resized = torch.nn.functional.interpolate(raw[None], (64, 96), mode="bicubic")[0, 0]
         assert np.corrcoef(resized.flatten(), values.flatten())[0, 1] > 0.99
         prior = sequence.read(index, ("prior_depth",)).prior_depth
         assert prior.shape == (1, 64, 96)
+        as_stored = prior if is_metric else 1 / prior  # read as depth, larger where farther
+        assert np.corrcoef(as_stored.flatten(), values.flatten())[0, 1] > 0.99
 
 
 def test_interrupted_work_goes_on(street, network, capsys):
@@ -141,8 +144,9 @@ def test_maps_of_a_folder(street, tmp_path, suffix):
     values = maps(tmp_path / "theirs", suffix)
     words = ["--maps", tmp_path / "theirs", "--quantity", "inverse_depth", "--scale", "affine"]
     assert run(street, *words, *(["--png-divisor", "1000"] if suffix == "png" else [])) == 0
+    np.testing.assert_allclose(np.load(street / "prior" / "000002.npy"), values, atol=1e-3)
     prior = open_sequence(street).read(2, ("prior_depth",)).prior_depth
-    np.testing.assert_allclose(prior[0].numpy(), values, atol=1e-3)
+    np.testing.assert_allclose(1 / prior[0].numpy(), np.maximum(values, 0.09), atol=1e-3)  # 0 is far away
     assert json.loads((street / "prior" / "prior.json").read_text())["quantity"] == "inverse_depth"
 
 
@@ -166,11 +170,28 @@ def test_our_own_predictions_say_what_they_are(street, tmp_path):
     assert (stored["quantity"], stored["scale"]) == ("depth", "affine")
 
 
-def test_prepare_keeps_what_priors_mean(street, tmp_path):
+@pytest.mark.parametrize("quantity", ["depth", "inverse_depth"])
+def test_prepare_keeps_what_priors_mean(street, tmp_path, quantity):
+    """A prior that is read from the prepared folder is the one that is read from its source."""
     maps(tmp_path / "theirs", "npy")
-    assert run(street, "--maps", tmp_path / "theirs", "--quantity", "depth", "--scale", "metric") == 0
-    assert main(["prepare", str(street), str(tmp_path / "small"), "--size", "48x32"]) == 0
-    assert (tmp_path / "small" / "prior" / "prior.json").read_text() == (street / "prior" / "prior.json").read_text()
+    assert run(street, "--maps", tmp_path / "theirs", "--quantity", quantity, "--scale", "affine") == 0
+    assert main(["prepare", str(street), str(tmp_path / "again")]) == 0
+    before, after = (open_sequence(path).read(1, ("prior_depth",)).prior_depth for path in (street, tmp_path / "again"))
+    assert torch.equal(before, after)
+    assert json.loads((tmp_path / "again" / "prior" / "prior.json").read_text())["scale"] == "affine"
+
+
+def test_affine_inverse_depth_may_be_negative_and_says_unknown_by_nan(street, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    values = np.linspace(-4, 4, 32 * 48, dtype=np.float32).reshape(32, 48)
+    values[:8] = np.nan
+    for i in range(4):
+        np.save(tmp_path / "theirs" / f"{i:06d}.npy", values)
+    assert run(street, "--maps", tmp_path / "theirs", "--quantity", "inverse_depth", "--scale", "affine") == 0
+    prior = open_sequence(street).read(0, ("prior_depth",)).prior_depth[0]
+    assert (prior[:16] == 0).all()
+    assert (prior[16:] > 0).all()
+    assert prior[16, 0] > prior[40, 0] > prior[63, 95]
 
 
 def test_other_priors_are_not_mixed_or_lost(street, tmp_path, capsys):
@@ -196,10 +217,28 @@ def test_what_cannot_be_used_is_said(street, tmp_path, capsys):
     assert "no map for frame 000002" in capsys.readouterr().err
     np.save(tmp_path / "theirs" / "000002.npy", np.zeros((64, 96), np.float32))
     assert run(street, "--maps", tmp_path / "theirs", "--quantity", "depth", "--scale", "affine") == 2
-    assert "no positive value" in capsys.readouterr().err
+    assert "says nothing about frame 000002" in capsys.readouterr().err
 
 
 def test_a_network_that_is_not_there(street, tmp_path):
     pytest.importorskip("transformers")
     with pytest.raises(InputError, match="cannot be loaded"):
         from_model(str(tmp_path / "nothing"), open_sequence(street))
+
+
+def test_without_transformers_the_remedy_is_said(street, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InputError, match=r"pip install 'kinodepth\[prior\]'"):
+        from_model("any", open_sequence(street))
+
+
+def test_a_folder_that_holds_a_video(street, tmp_path):
+    """Frames of a video have no files; the prior lies beside the video all the same."""
+    frames = [np.asarray(Image.open(path)) for path in sorted((street / "images").iterdir())]
+    shutil.rmtree(street / "images")
+    write_video(street / "video.mp4", frames, 10)
+    maps(tmp_path / "theirs", "npy")
+    assert run(street, "--maps", tmp_path / "theirs", "--quantity", "depth", "--scale", "metric") == 0
+    assert "prior_depth" in open_sequence(street).provides
+    lonely = shutil.copy(street / "video.mp4", tmp_path / "walk.mp4")
+    assert run(lonely, "--maps", tmp_path / "theirs", "--quantity", "depth", "--scale", "metric") == 2

@@ -103,6 +103,12 @@ def _converted(read: Callable[[], Tensor], convert: Callable[[Tensor], Tensor]) 
     return convert(read())
 
 
+def home(sequence: Sequence) -> Path:
+    """The folder in which the files that go with ``sequence``, as it was opened from disk, lie."""
+    source = Path(sequence.source)
+    return source.parent if source.name == "video.mp4" and is_folder(source.parent) else source
+
+
 def _pictures(path: Path) -> tuple[Sequence, int, int]:
     """The recording without what is known about it, and the width and height of its first picture."""
     name = path.resolve().name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -57,10 +57,10 @@ class Predictions(Mapping[str, Prediction]):
             row.get("timestamp"),
         )
 
-    def stored(self, name: str) -> Tensor:
+    def stored(self, name: str, read: Callable[[Path, float], Tensor] = read_depth) -> Tensor:
         """The values of frame ``name`` in the folder's ``quantity``, 1 x H x W; 0 where there is none."""
         path = self.files[name]
-        return read_depth(path, self._divisor(path))
+        return read(path, self._divisor(path))
 
     def _divisor(self, path: Path) -> float:
         if path.suffix in (".npy", ".npz"):

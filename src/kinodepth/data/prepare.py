@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kinodepth._version import __version__
-from kinodepth.data.folder import write_folder, write_text
+from kinodepth.data.calibration import read_json
+from kinodepth.data.folder import home, write_folder, write_text
 from kinodepth.data.selection import grey_levels, kept_frames, write_index
 from kinodepth.data.transforms import resize_frame
 from kinodepth.types import Frame, InputError, Sequence
@@ -69,9 +70,10 @@ def prepare(sequence: Sequence, out: Path, cut: Cut, index: list[int] | None = N
         raise InputError(f"{out} holds something else; expected a new or empty folder; choose another or empty it")
     write_text(mark, text)
     write_index(out, index)
-    meaning = Path(sequence.source) / "prior" / "prior.json"  # of the values that are copied as they are
-    if "prior_depth" in sequence.provides and meaning.is_file():
-        write_text(out / "prior" / meaning.name, meaning.read_text(encoding="utf-8"))
+    meaning = home(sequence) / "prior" / "prior.json"
+    if "prior_depth" in sequence.provides and meaning.is_file():  # what was read is depth, whatever it was stored as
+        about = {**read_json(meaning), "quantity": "depth"}
+        write_text(out / "prior" / meaning.name, json.dumps(about, indent=1) + "\n")
     about = {"kinodepth": __version__, "source": Path(sequence.source).name}
     yield from write_folder(_resized(sequence, cut), out, about, depth_divisor=_divisor(sequence))
 

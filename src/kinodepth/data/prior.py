@@ -1,7 +1,8 @@
 """``prior/`` of a folder recording: depth from another network, map by map, with what the numbers are in prior.json.
 
-prior/<stem>.npy is H x W float32 at image size, 0 = nothing known. prior.json says ``quantity`` (depth or
-inverse_depth), ``scale`` (metric: metres or 1/m; affine: up to factor and shift, of each frame its own), ``source``.
+prior/<stem>.npy is H x W float32 at image size. prior.json says ``quantity`` (depth or inverse_depth), ``scale``
+(metric: metres or 1/m; affine: up to factor and shift, of each frame its own) and ``source``. Unknown is 0, but NaN in
+affine inverse depth, where 0 is far away (``folder.prior_maps`` reads it).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from torch import Tensor
 
 from kinodepth.data.calibration import read_json
 from kinodepth.data.files import atomic
+from kinodepth.data.folder import home
+from kinodepth.data.images import read_depth, read_map
 from kinodepth.data.predictions import open_predictions
 from kinodepth.data.records import by_stem
 from kinodepth.geometry.sampling import resize
@@ -25,7 +28,6 @@ from kinodepth.types import InputError, Sequence
 
 ABOUT = "prior.json"
 QUANTITIES, SCALES = ("depth", "inverse_depth"), ("metric", "affine")
-FARTHEST = 1e-3  # of the largest inverse depth: networks say 0 for sky, which in a map would mean nothing known
 KNOWN = {  # what the networks of transformers estimate, by model type (their documentation)
     "dpt": ("inverse_depth", "affine"),
     "glpn": ("depth", "metric"),
@@ -56,7 +58,7 @@ def write_prior(sequence: Sequence, source: Source, overwrite: bool = False) -> 
 
     Raises ``InputError`` for a recording that is no folder, and for other priors there unless ``overwrite``.
     """
-    folder = Path(sequence.source) / "prior"
+    folder = home(sequence) / "prior"
     if not folder.parent.is_dir() or sequence.source == "":
         raise InputError(
             f"{sequence.source or sequence.name} is no folder to put prior/ into; expected the folder contract; run "
@@ -76,21 +78,33 @@ def write_prior(sequence: Sequence, source: Source, overwrite: bool = False) -> 
         there = {}
     with atomic(folder / ABOUT) as temporary:
         temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    known = torch.isfinite if _is_affine_inverse(source.quantity, source.scale) else _is_positive
     for index, record in enumerate(sequence.records):
         if record.name not in there:
-            values = _fitted(source.read(record.name), sequence.read(index, ()).image.shape[-2:])
-            if not bool((values > 0).any()):
-                raise InputError(f"{source.name} gives frame {record.name} no positive value; check it, or --quantity")
+            values = _fitted(source.read(record.name), sequence.read(index, ()).image.shape[-2:], known)
+            if not bool(known(values).any()):
+                raise InputError(
+                    f"{source.name} says nothing about frame {record.name}; expected {source.quantity} above 0; check "
+                    "it, or --quantity"
+                )
             with atomic(folder / f"{record.name}.npy") as temporary:
                 np.save(temporary, values[0].numpy())
         yield record.name not in there
 
 
-def _fitted(values: Tensor, size: torch.Size) -> Tensor:
+def _is_affine_inverse(quantity: str, scale: str) -> bool:
+    return (quantity, scale) == ("inverse_depth", "affine")
+
+
+def _is_positive(values: Tensor) -> Tensor:
+    return values.isfinite() & (values > 0)
+
+
+def _fitted(values: Tensor, size: torch.Size, known: Callable[[Tensor], Tensor]) -> Tensor:
     """1 x H x W at image ``size``; smoothly resized where every pixel is known."""
     if values.shape[-2:] == size:
         return values
-    is_whole = bool((values > 0).all())
+    is_whole = bool(known(values).all())
     return resize(values[None], size, "bilinear" if is_whole else "nearest", antialias=is_whole)[0]
 
 
@@ -102,12 +116,14 @@ def from_maps(path: Path, quantity: str | None, scale: str | None, divisor: floa
     if quantity is None and "quantity" not in found.about:
         raise InputError(f"{path} does not say what its values are; expected --quantity depth or inverse_depth")
 
+    trust = "metric" if found.scale == "metric" else "affine"
+
     def read(name: str) -> Tensor:
         if name not in found:
             raise InputError(f"{path} has no map for frame {name}; expected one per frame; complete it or rename files")
-        return found.stored(name)
+        return found.stored(name, read_map if _is_affine_inverse(found.quantity, trust) else read_depth)
 
-    return Source(read, found.quantity, "metric" if found.scale == "metric" else "affine", str(path.resolve()))
+    return Source(read, found.quantity, trust, str(path.resolve()))
 
 
 def from_model(
@@ -115,14 +131,17 @@ def from_model(
 ) -> Source:
     """A depth-estimation network of transformers, by the name it is published under or the folder it was saved to."""
     try:
-        import transformers
-    except ImportError:
-        raise InputError("transformers is not installed; priors need it; pip install 'kinodepth[prior]'") from None
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+        from transformers import AutoImageProcessor, AutoModelForDepthEstimation
+        from transformers.utils import logging
+    except ImportError as error:
+        raise InputError(
+            f"transformers cannot be used ({error}); priors of a network need it; pip install 'kinodepth[prior]'"
+        ) from None
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
-        processor = transformers.AutoImageProcessor.from_pretrained(name)
-        network = transformers.AutoModelForDepthEstimation.from_pretrained(name).to(device).eval()
+        processor = AutoImageProcessor.from_pretrained(name)
+        network = AutoModelForDepthEstimation.from_pretrained(name).to(device).eval()
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
@@ -141,9 +160,7 @@ def from_model(
             outputs = network(**processor(images=pixels, return_tensors="pt").to(device))
             sizes = [tuple(image.shape[-2:])]
             found = processor.post_process_depth_estimation(outputs, target_sizes=sizes)[0]["predicted_depth"]
-        values: Tensor = found.float().cpu().reshape(1, *image.shape[-2:]).nan_to_num(0, 0, 0)
-        if (quantity or known[0]) == "inverse_depth":
-            values = values.clamp(min=FARTHEST * float(values.max()))
+        values: Tensor = found.float().cpu().reshape(1, *image.shape[-2:])
         return values
 
     return Source(read, quantity or known[0], scale or known[1], name)

@@ -20,6 +20,7 @@ from kinodepth.data.checks.content import LOST
 from kinodepth.data.checks.geometry import VISIBLE
 from kinodepth.data.checks.motion import ENOUGH
 from kinodepth.data.files import atomic
+from kinodepth.data.folder import home
 from kinodepth.types import InputError, Sequence
 
 INDEX = "frame_index.txt"
@@ -123,8 +124,7 @@ def _images(sequence: Sequence) -> Iterator[Tensor]:
 
 def training_frames(sequence: Sequence) -> Sequence:
     """``sequence`` as it was opened from disk, reduced to its frame_index.txt; itself where there is none."""
-    source = Path(sequence.source)
-    file = (source.parent if source.name == "video.mp4" else source) / INDEX
+    file = home(sequence) / INDEX
     if not sequence.source or not file.is_file():
         return sequence
     kept = [int(row[0]) for row in read_numbers(file)]

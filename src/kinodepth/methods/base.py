@@ -35,7 +35,8 @@ class Stage:
     for validation, without draws. ``fields`` are read besides the images. ``parts`` are the names of the direct
     children of the model that train, the others are frozen in eval mode. ``optimizer`` makes the optimiser of the
     trainable parameters and ``schedule``, if any, its learning-rate schedule (stepped once per step).
-    ``consumes`` and ``produces`` name artefacts.
+    ``consumes`` and ``produces`` name artefacts. Processes that read data get the stage pickled: its functions are
+    functions of a module or ``partial`` of such, no lambdas.
     """
 
     name: str
