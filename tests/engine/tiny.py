@@ -58,7 +58,7 @@ def train_toy(out: Path, method: Method = TOY, config: ToyConfig = DEFAULTS, **s
 def train_sc_depth(out: Path, **settings: Any) -> Progress:
     """Train a small SC-Depth V1 from random weights."""
     method = methods.load("sc_depth_v1")
-    config = resolve(method, "small", ["height=64", "width=96"])
+    config = resolve(method, "small", ["height=64", "width=96", "learning_rate=1e-4"])
     given = {
         "device": "cpu",
         "precision": "fp32",
