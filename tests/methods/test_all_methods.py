@@ -109,7 +109,7 @@ def test_learns_one_clip_by_heart(method):
     for _ in range(60):
         totals.append(step(method, model, clip, stage).total.item())
         optimizer.step()
-    assert sum(totals[-5:]) / 5 < 0.8 * totals[0]
+    assert sum(totals[-5:]) / 5 < 0.64 * totals[0]  # 0.8 for every 30 steps
 
 
 @every_method
