@@ -5,13 +5,19 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from torch import Tensor
 
+    from kinodepth.engine.train import Options, Progress
+    from kinodepth.methods.base import Method
     from kinodepth.types import Sequence
+
+Say = Callable[[str], None]
 
 FIELD_OF_VIEW = 60.0  # degrees, horizontal: between a phone (65) and a compact camera; only when nothing is known
 EXAMPLES = """
@@ -72,11 +78,10 @@ def run(
         format: format of the data; default: detected
         skip_checks: train without looking at the data first
     """
+    given = locals()
     from rich.console import Console
 
     from kinodepth import methods
-    from kinodepth.cli import report
-    from kinodepth.engine import recordings
     from kinodepth.engine.processes import start_processes
     from kinodepth.engine.run import check_free
     from kinodepth.engine.settings import resolve
@@ -86,52 +91,47 @@ def run(
     config = resolve(chosen, preset, set or ())
     folder = Path(out or f"runs/{method}-{Path((data or '').split(',')[0]).resolve().stem}")
     processes = start_processes(device, accumulate)
-    main = processes.is_main_process
-    say = Console(stderr=True, quiet=not main, highlight=False, soft_wrap=True).print
-    if main:
+    say = Console(stderr=True, quiet=not processes.is_main_process, highlight=False, soft_wrap=True).print
+    if processes.is_main_process:
         check_free(folder, resume)
-    with processes.main_process_first():
-        training = _open(data, format, fov, folder / "data", say)
-    recordings.require(chosen, training)
-    if main and not skip_checks:
-        _check(training, say)
-    if validation is None:
-        training, held = recordings.hold_out(training, chosen.stages(config)[0])
-    else:
-        with processes.main_process_first():
-            held = _open(validation, format, fov, folder / "data", say)
+    training, held = _recordings(chosen, config, given, folder / "data", processes, say)
     say(f"{method} on {_size(training)}, {_size(held)} held out for validation; run folder {folder}")
-    options = Options(
-        steps=steps,
-        batch=batch,
-        device=device,
-        precision=precision,
-        accumulate=accumulate,
-        clip_norm=clip_norm,
-        workers=workers,
-        seed=seed,
-        resume=resume,
-        validate_every=validate_every,
-        validate_frames=validate_frames,
-        save_every=save_every,
-        command=_command(resume=True),
-    )
+    named_alike = {field.name: given[field.name] for field in fields(Options) if field.name in given}
+    options = Options(**named_alike, command=_command(resume=True))
     note = {"preset": preset, "data": data, "weights": weights, "command": _command(resume=False)}
     progress = train(chosen, config, training, held, folder, options, _weights(method, weights), note)
-    if main:
-        report.write(folder)
-        if progress.interrupted:
-            say(f"stopped after step {progress.step}, all is saved; continue with: {options.command}")
-        else:
-            say(
-                f"trained {progress.step} steps; look at {folder / 'report.html'}; use: kinodepth predict {folder} CLIP"
-            )
+    if processes.is_main_process:
+        _conclude(progress, folder, options, say)
     return 130 if progress.interrupted else 0
 
 
-def _open(
-    paths: str | None, format: str | None, fov: float | None, folder: Path, say: Callable[[str], None]
-) -> list[Sequence]:
+def _recordings(
+    method: Method, config: Any, given: Mapping[str, Any], videos: Path, processes: Accelerator, say: Say
+) -> tuple[list[Sequence], list[Sequence]]:
+    """What to train on, checked, and what to validate on; videos are decoded into ``videos`` once for all processes."""
+    from kinodepth.engine import recordings
+
+    with processes.main_process_first():
+        training = _open(given["data"], given["format"], given["fov"], videos, say)
+        held = _open(given["validation"], given["format"], given["fov"], videos, say) if given["validation"] else []
+    recordings.require(method, training)
+    if processes.is_main_process and not given["skip_checks"]:
+        _check(training, say)
+    return (training, held) if held else recordings.hold_out(training, method.stages(config)[0])
+
+
+def _conclude(progress: Progress, folder: Path, options: Options, say: Say) -> None:
+    """Leave the page of the run and say what to do next."""
+    from kinodepth.cli import report
+
+    report.write(folder)
+    if progress.interrupted:
+        say(f"stopped after step {progress.step}, all is saved; continue with: {options.command}")
+    else:
+        say(f"trained {progress.step} steps; look at {folder / 'report.html'}; use: kinodepth predict {folder} CLIP")
+
+
+def _open(paths: str | None, format: str | None, fov: float | None, folder: Path, say: Say) -> list[Sequence]:
     """The recordings at ``paths`` (several with commas), with cameras; videos are decoded into ``folder``."""
     from kinodepth.data import open_sequences
     from kinodepth.data.selection import training_frames
@@ -150,7 +150,7 @@ def _open(
     return [decoded(sequence, folder, say) for sequence in found]
 
 
-def _check(sequences: list[Sequence], say: Callable[[str], None]) -> None:
+def _check(sequences: list[Sequence], say: Say) -> None:
     """Print what is wrong with the data; stop if it cannot teach anything."""
     from kinodepth.data.checks import check
     from kinodepth.types import InputError

@@ -164,7 +164,7 @@ def loop(
         portions = load(batches, progress.step, planned.last, options.workers, accelerator.device.type == "cuda")
         while progress.step < planned.last:
             rate = optimizer.param_groups[0]["lr"]
-            values = optimise(session, module, portions, optimizer)
+            values = optimise(session, module, portions, share, optimizer)
             if schedule is not None:
                 schedule.step()
             progress.step += 1
@@ -186,16 +186,17 @@ def loop(
 
 
 def optimise(
-    session: Session, module: nn.Module, portions: Iterator[Clip], optimizer: torch.optim.Optimizer
+    session: Session, module: nn.Module, portions: Iterator[Clip], share: Share, optimizer: torch.optim.Optimizer
 ) -> dict[str, Tensor]:
     """One optimiser step on the next batch; its values by name, still on the device: means over the portions."""
     accelerator, options, step = session.accelerator, session.options, session.progress.step
     torch.manual_seed(seed_of(session.seed, step, 0, accelerator.process_index))  # for dropout and the like
     values: list[dict[str, Tensor]] = []
-    for _ in range(options.accumulate):
+    for portion in range(options.accumulate):
         clip = session.log.wait(portions).to(accelerator.device)
+        draws = generator(session.seed, step, 1, share.samples(portion).start)
         with accelerator.accumulate(module):
-            total, objective = module(clip, generator(session.seed, step))
+            total, objective = module(clip, draws)
             accelerator.backward(total)
         terms = {f"loss/{name}": term for name, term in objective.terms.items()} | {"total": total.detach()}
         session.guard.watch(step, clip, terms)

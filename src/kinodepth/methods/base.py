@@ -93,8 +93,9 @@ class Conversion:
 class Method:
     """One depth method. ``config`` is a dataclass type whose defaults are the paper's; ``presets`` maps a name to
     overrides of its fields; ``build(config)`` returns the networks as one module that keeps ``config`` as an
-    attribute; ``objective(model, clip, stage, generator)`` computes the losses of one batch;
-    ``validate(model, clip)`` is optional: a depth-free validation loss. ``card`` is the path of CARD.md.
+    attribute; ``objective(model, clip, stage, generator)`` computes the losses of one batch (what it draws from the
+    generator differs from process to process and from portion to portion); ``validate(model, clip)`` is optional: a
+    depth-free validation loss. ``card`` is the path of CARD.md.
     """
 
     name: str
