@@ -195,7 +195,7 @@ def _print(results: Mapping[str, Result]) -> None:
         report.rich_table(*report.ladder_table(result), f"mean over {own}; * is the alignment of the protocol"),
         report.rich_table(*report.comparison_table(results), "under the protocol"),
     ]
-    console = Console(highlight=False, width=max(Console().width, 150))  # a narrow terminal wraps; nothing is cut
+    console = Console(highlight=False, width=max(Console().width, 200))  # a narrow terminal wraps; nothing is cut
     console.print(result.protocol.summary, *tables, sep="\n\n")
     for name, value in report.scalars(result).items():
         console.print(f"{name} {value:.6g}", soft_wrap=True)
