@@ -156,6 +156,13 @@ def test_depth_in_millimetres():
     assert {"depth unit", "pose scale"} <= set(kinds)
 
 
+@pytest.mark.parametrize("value", [0.0, float("nan"), 3.0])
+def test_prior_without_an_order(value):
+    flat = torch.full((1, 160, 213), value)
+    assert "prior" in found(with_field("prior_depth", lambda record: flat))
+    assert "prior" not in found(with_field("prior_depth", lambda record: record.load["depth"]()))
+
+
 def test_fields_that_some_frames_lack():
     def change(i: int, record: Record) -> Record:
         return replace(record, load={"image": record.load["image"]}) if i == 4 else record

@@ -1,4 +1,5 @@
-"""Diagnoses from the files and grey levels: missing fields, sizes, duplicates, cuts, exposure, empty depth, masks."""
+"""Diagnoses from the files and grey levels: missing fields, sizes, duplicates, cuts, exposure, empty depth and prior,
+masks."""
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ def look(sequence: Sequence, seen: Survey) -> Iterator[Finding]:
     yield from _duplicates(sequence, seen)
     yield from _jumps(sequence, seen)
     yield from _depth(sequence)
+    yield from _prior(sequence)
     yield from _masks(sequence)
 
 
@@ -122,6 +124,24 @@ def _depth(sequence: Sequence) -> Iterator[Finding]:
             "warning", "depth unit",
             f"the depth maps say that things are {middle:.3g} m away; expected metres, 0.05 to 500 m; correct "
             "depth_divisor in sequence.json",
+        )  # fmt: skip
+
+
+def _prior(sequence: Sequence) -> Iterator[Finding]:
+    """Priors without an order of depths: empty, not finite, or the same everywhere."""
+    holders = [record for record in sequence.records if "prior_depth" in record.load]
+    looked = [holders[i] for i in evenly(len(holders), DEPTHS)]
+    dumb = []
+    for record in looked:
+        prior = record.load["prior_depth"]()
+        known = prior[prior.isfinite() & (prior > 0)]
+        if not known.numel() or bool(known.min() == known.max()):
+            dumb.append(record.name)
+    if dumb:
+        yield Finding(
+            "warning", "prior",
+            f"{len(dumb)} of {len(looked)} priors looked at are empty or the same everywhere, such as {dumb[0]}, and "
+            "teach nothing; expected depth of another network; make them again with kinodepth prior --overwrite",
         )  # fmt: skip
 
 
