@@ -35,6 +35,7 @@ def run(
     baseline: float | None = None,
     data: str | None = None,
     fov: float | None = None,
+    png_divisor: float | None = None,
 ) -> int:
     """Write predictions of unknown scale in metres, by one factor for the whole clip; prints it and its spread.
 
@@ -53,6 +54,7 @@ def run(
         baseline: metres between the cameras of the first and last frame, where poses are known in another unit
         data: the recording, for --poses and --baseline; default: what the predictions were made from
         fov: horizontal field of view in degrees, where no camera is known
+        png_divisor: stored value / divisor = depth, for predictions in 16-bit PNG
     """
     from pathlib import Path
 
@@ -71,7 +73,7 @@ def run(
     for option in ("--camera-height", "--distance", "--baseline"):
         if given[option] is not None and not float(given[option] or 0) > 0:
             raise InputError(f"{option} is {given[option]}; expected metres above 0; correct it")
-    found = open_predictions(predictions)
+    found = open_predictions(predictions, divisor=png_divisor)
     if found.scale != "up_to_scale":
         why = "is metric already" if found.scale == "metric" else "is known up to a shift too, which no factor removes"
         raise InputError(f"{predictions} {why}; expected up_to_scale depth; choose other predictions")
