@@ -61,12 +61,14 @@ def scores(name: str, question: str, seed: int, steps: int, out: Path) -> dict[s
     method = kd.methods.load(name)
     config = resolve(method, None, SETTINGS[question] + COMMON)
     resume = (run / "checkpoints").exists()
-    train(method, config, [sequence], [sequence], run, Options(steps, seed=seed, resume=resume))
+    if train(method, config, [sequence], [sequence], run, Options(steps, seed=seed, resume=resume)).interrupted:
+        raise SystemExit(130)
     model = kd.load(name, run / "checkpoints" / "last.safetensors")
     predictions = {prediction.name: prediction for prediction in model.predict(sequence)}
     result = kd.evaluate(predictions, sequence, protocols.get("generic"))
-    found = {f"abs_rel {region}": result.average(region=region)["abs_rel"] for region in result.regions}
-    if "dynamic" in result.regions:
+    seen = [region for region, pixels in zip(result.regions, result.pixels.sum(0).tolist()) if pixels]
+    found = {f"abs_rel {region}": result.average(region=region)["abs_rel"] for region in seen}
+    if "dynamic" in seen:
         found["hole rate"] = result.holes["hole_rate_vs_ground_truth"]
     known.write_text(json.dumps(found))
     return found
