@@ -60,7 +60,7 @@ def scores(name: str, question: str, seed: int, steps: int, out: Path) -> dict[s
     sequence = recording(question, seed, out)
     method = kd.methods.load(name)
     config = resolve(method, None, SETTINGS[question] + COMMON)
-    resume = (run / "checkpoints").exists()
+    resume = (run / "run.json").exists()
     if train(method, config, [sequence], [sequence], run, Options(steps, seed=seed, resume=resume)).interrupted:
         raise SystemExit(130)
     model = kd.load(name, run / "checkpoints" / "last.safetensors")
