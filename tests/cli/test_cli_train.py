@@ -108,6 +108,14 @@ def test_a_video_without_anything_else_trains(tmp_path: Path, capfd: pytest.Capt
         (["toy", "--data", "{data}", "--resume"], "holds no run to resume"),
         (["toy", "--data", "{data}", "--batch", "3", "--accumulate", "2"], "a batch of 3 cannot be shared"),
         (["toy", "--data", "{data}/images"], "has no depth for every frame; toy needs that to train"),
+        (["toy", "--data", "{data}/nowhere", "--weights", "{data}"], "expected a run folder"),
+        (["sc_depth_v3", "--data", "{data}"], "run kinodepth prior on it"),
+        (
+            ["sc_depth_v1", "--data", "{data}", "--set", "learning_rate=-1"],
+            "learning_rate -1.0; expected a number from 0",
+        ),
+        (["sc_depth_v1", "--data", "{data}", "--set", "learning_rate=0"], "expected more than 0"),
+        (["sc_depth_v1", "--data", "{data}", "--set", "photo_weight=nan"], "photo_weight nan; expected"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(
@@ -119,3 +127,46 @@ def test_what_cannot_work_is_one_sentence(
     assert message in said
     assert "Traceback" not in said
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_broken_image_met_by_a_loader_process_is_one_sentence(
+    tmp_path: Path, folder: Path, toy: Method, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for image in (folder / "images").iterdir():
+        image.write_bytes(image.read_bytes()[:200])
+    command = ["train", "toy", "--data", str(folder), "--out", str(tmp_path / "run"), *SHORT]
+    assert main([*command, "--workers", "1"]) == 2
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    (sentence,) = (line for line in said.splitlines() if line.startswith("kinodepth train:"))
+    assert sentence.endswith("expected an intact image file; copy it again or remove it")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "toy", "--stepz", "3"], "unrecognized arguments: --stepz 3; did you mean --steps?"),
+        (["train", "toy", "--steps", "many"], "--steps many: expected int"),
+        (["synth", "out", "--kind", "forest"], "--kind forest: expected room, street"),
+        (["prepare", "a", "b", "--select", "first"], "--select first: expected published, signed, parallax"),
+        (["predict", "nowhere", "clip"], "there is no file or folder nowhere, and no method of that name"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_one_sentence(
+    capfd: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    try:
+        status = main(words)
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2
+    (said,) = capfd.readouterr().err.strip().splitlines()
+    assert said.startswith(f"kinodepth {words[0]}: {message}")
+
+
+def test_help_spells_options_as_they_are_typed(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "-h"])
+    said = capfd.readouterr().out
+    assert "--save-every" in said
+    assert "--save_every" not in said

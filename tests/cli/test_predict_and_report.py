@@ -95,6 +95,15 @@ def test_unusable_options_end_with_one_sentence(weights, clip, tmp_path, capsys,
     assert not (tmp_path / "out").exists()
 
 
+def test_point_clouds_need_a_camera(weights, clip, tmp_path, capsys):
+    command = ["predict", str(weights), str(clip / "images"), "--out", str(tmp_path / "out"), "--save", "npz,ply"]
+    assert main(command) == 2
+    assert "give --fov DEGREES" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*command, "--fov", "60"]) == 0
+    assert len(list((tmp_path / "out" / "ply").iterdir())) == 4
+
+
 def test_truncated_image_in_the_middle_names_it_and_keeps_the_rest(weights, clip, tmp_path, capsys):
     image = clip / "images" / "002.png"
     whole = image.read_bytes()

@@ -114,7 +114,7 @@ def test_far_depth_survives(tmp_path):
     sequence = Sequence("far", [Record(f"{i}", load, camera=Camera(8, 8, 4, 4, 8, 8)) for i in range(3)], "lidar")
     assert list(prepare(sequence, tmp_path / "out", Cut())) == ["0", "1", "2"]
     assert (open_sequence(tmp_path / "out").read(1).depth == 80).all()
-    with pytest.raises(InputError, match="something else"):
+    with pytest.raises(InputError, match="prepared from other frames"):
         list(prepare(sequence.select([1, 2]), tmp_path / "out", Cut()))
 
 

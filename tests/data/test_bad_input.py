@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 
 import av
@@ -162,6 +163,23 @@ def test_a_truncated_jpeg_in_the_middle_loses_nothing(clip, tmp_path, capsys):
     assert len(data.open_sequence(out)) == 5
 
 
+def test_pictures_of_several_sizes_are_not_mixed(clip, tmp_path, capsys):
+    Image.fromarray(pixels(3)[:24, :32]).save(clip / "images" / "0003.jpg")
+    message = refused(capsys, "prepare", clip, tmp_path / "out")
+    assert "frame 0003 is 32 x 24, the first one 64 x 48" in message
+    assert main(["prepare", str(clip), str(tmp_path / "one"), "--size", "32x24"]) == 0
+
+
+@pytest.mark.parametrize("size", ["1x1", "99999999x16"])
+def test_sizes_that_are_none(clip, tmp_path, capsys, size):
+    assert "no size for a picture" in refused(capsys, "prepare", clip, tmp_path / "out", "--size", size)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_where_a_file_is_meant(clip, capsys):
+    assert "this is a folder; give a file" in refused(capsys, "evaluate", clip, "--data", clip, "--split", clip)
+
+
 @pytest.mark.parametrize("kind", ["depth", "masks/dynamic"])
 def test_a_damaged_map_names_its_file(clip, tmp_path, capsys, kind):
     path = clip / kind / "0003.png"
@@ -194,8 +212,9 @@ def test_a_video_that_was_cut_off(tmp_path, capsys):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels(number), format="rgb24")))
         container.mux(stream.encode())
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.warns(UserWarning, match="is cut off: .* the rest is left out"):
-        assert main(["prepare", str(path), str(tmp_path / "out")]) == 0
+    assert main(["prepare", str(path), str(tmp_path / "out")]) == 0
+    (warning,) = capsys.readouterr().err.strip().splitlines()
+    assert re.fullmatch(r"warning: \S*drive\.mkv is cut off: .* the rest is left out", warning)
     assert 5 < len(data.open_sequence(tmp_path / "out")) < 15
     write_video(tmp_path / "whole.mp4", map(pixels, range(20)))
     content = (tmp_path / "whole.mp4").read_bytes()

@@ -33,7 +33,7 @@ def test_a_frame_that_lost_its_mask_is_an_error():
 
 def test_mask_of_another_size_is_an_error():
     small = [mask[:, ::2, ::2] for mask in MASKS]
-    with pytest.raises(InputError, match="24 x 16 but its ground truth is 48 x 32"):
+    with pytest.raises(InputError, match="24 x 16 but its depth is 48 x 32"):
         evaluate(make_predictions(DEPTHS), make_sequence(DEPTHS, small), GENERIC)
 
 

@@ -74,6 +74,7 @@ def run(
     if data is None:
         raise InputError("no data given; expected a recording with depth to score against; add --data PATH")
     chosen = protocols.get(protocol)
+    wanted = _baseline_names(baseline)
     sequence = open_sequence(data, format=format)
     if seg_mask is not None:
         sequence = _with_color_masks(sequence, Path(seg_mask))
@@ -87,7 +88,7 @@ def run(
         results = {"predictions": evaluate(ours, sequence, chosen, mask, progress)}
     scored = set(results["predictions"].names)
     same = sequence.select([index for index, record in enumerate(sequence.records) if record.name in scored])
-    for label, trivial in _baselines(baseline, same, baseline_data).items():
+    for label, trivial in _baselines(wanted, same, baseline_data).items():
         with _progress(label) as progress:
             results[label] = evaluate(trivial, same, chosen, mask, progress)
     _print(results)
@@ -152,21 +153,28 @@ def _split(sequence: Sequence, protocol: Protocol, path: Path) -> tuple[Sequence
     return sequence.select([place[name] for name in names]), replace(protocol, split_sha256=frames_sha256(names))
 
 
-def _baselines(names: str, sequence: Sequence, learnt_on: str | None) -> dict[str, Mapping[str, Prediction]]:
+def _baseline_names(text: str) -> list[str]:
+    from kinodepth.types import InputError
+
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        if name not in ("constant", "row_median"):
+            raise InputError(f"there is no baseline {name!r}; expected constant, row_median or both with a comma")
+    return names
+
+
+def _baselines(names: list[str], sequence: Sequence, learnt_on: str | None) -> dict[str, Mapping[str, Prediction]]:
     """The trivial predictors asked for, by label."""
     from kinodepth.data import open_sequence
     from kinodepth.evaluation.baselines import Baseline, RowMedians, read_depths
-    from kinodepth.types import InputError
 
     found: dict[str, Mapping[str, Prediction]] = {}
-    for name in filter(None, (part.strip() for part in names.split(","))):
+    for name in names:
         if name == "constant":
             found["constant"] = Baseline(sequence)
-        elif name == "row_median":
+        else:
             other = sequence if learnt_on is None else open_sequence(learnt_on)
             found[f"row_median of {other.name}"] = Baseline(sequence, RowMedians(read_depths(other)))
-        else:
-            raise InputError(f"there is no baseline {name!r}; expected constant, row_median or both with a comma")
     return found
 
 

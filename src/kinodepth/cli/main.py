@@ -7,14 +7,18 @@ Sub-command modules import nothing heavy at the top, so that ``kinodepth -h`` an
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import importlib
 import inspect
 import os
 import pkgutil
+import re
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
@@ -29,16 +33,38 @@ def commands() -> dict[str, ModuleType]:
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """jsonargparse's help with the lines of descriptions and examples left as they are."""
+    """jsonargparse's help with the lines of descriptions and examples left as they are, and options as typed."""
+
+    def format_help(self) -> str:
+        return re.sub(r"--[a-z_]+", lambda option: option[0].replace("_", "-"), super().format_help())
 
 
-def _parser(modules: dict[str, ModuleType]) -> ArgumentParser:
-    parser = ArgumentParser(prog="kinodepth", description="Depth from video in dynamic scenes.", formatter_class=_Help)
+class _Parser(ArgumentParser):
+    """A parser that answers with one sentence, not with its usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        wrong = re.search(r'Parser key "(\w+)":.*(?:G|g)iven value|Parser key "(\w+)":.*Got value', message, re.DOTALL)
+        if wrong:  # a value of another type
+            option = next(filter(None, wrong.groups())).replace("_", "-")
+            kinds = re.search(r"Literal\[(.*?)\]", message) or re.search(r"<class '(\w+)'>", message)
+            expected = kinds[1].replace("'", "") if kinds else "another value"
+            message = f"--{option} {message.rpartition(': ')[2]}: expected {expected}"
+        message = message.splitlines()[0].replace("_", "-")
+        known = [option.replace("_", "-") for action in self._actions for option in action.option_strings]
+        words = [word.partition("=")[0].rstrip(":") for word in message.split() if word.startswith("--")]
+        close = [near for word in words for near in difflib.get_close_matches(word, known, 1) if near != word]
+        name = self.prog.replace(" [options]", "")
+        print(f"{name}: {message}; " + (f"did you mean {close[0]}?" if close else f"see {name} -h"), file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser(modules: dict[str, ModuleType]) -> _Parser:
+    parser = _Parser(prog="kinodepth", description="Depth from video in dynamic scenes.", formatter_class=_Help)
     parser.add_argument("--version", action="version", version=f"kinodepth {__version__}")
     subcommands = parser.add_subcommands(dest="command", metavar="COMMAND")
     for name, module in modules.items():
         description = (inspect.getdoc(module.run) or "").split("\n\nArgs:")[0]
-        child = ArgumentParser(
+        child = _Parser(
             description=description,
             epilog="examples:\n" + inspect.cleandoc(module.EXAMPLES),
             formatter_class=_Help,
@@ -81,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     from kinodepth.types import InputError
 
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     arguments = dict(vars(parsed[name]))
     arguments.pop("config", None)
     try:
@@ -98,9 +125,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             errno.ENOTDIR: "a file is in the way of a folder; choose another output folder",
             errno.EEXIST: "a file is in the way of a folder; choose another output folder",
             errno.ENOENT: "no such file or folder; check the path",
+            errno.EISDIR: "this is a folder; give a file",
         }.get(error.errno or 0)
-        if remedy is None:
+        if remedy is None and error.filename is None:
             raise
+        remedy = remedy or f"{error.strerror}; check the path"
         message = f"{error.filename or 'output'}: {remedy}"
     print(f"kinodepth {name}: {message}", file=sys.stderr)
     return 2

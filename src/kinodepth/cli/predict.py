@@ -22,6 +22,7 @@ def run(
     resolution: Literal["image", "network"] = "image",
     range: str | None = None,
     format: str | None = None,
+    fov: float | None = None,
     overwrite: bool = False,
     set: list[str] | None = None,
 ) -> int:
@@ -40,23 +41,25 @@ def run(
         resolution: size of the depth: image or network
         range: near,far of the colours in the unit of the depth; default: percentiles of the clip
         format: format of the source; default: detected
+        fov: horizontal field of view in degrees, for a source without intrinsics
         overwrite: drop predictions of another source or with other settings in the output folder
     """
     import sys
-    import warnings
     from pathlib import Path
 
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from kinodepth.data import open_sequence
+    from kinodepth.engine.recordings import with_camera
     from kinodepth.inference.job import Options, Summary, predict_folder
     from kinodepth.inference.model import load
     from kinodepth.visualization.colormap import parse_range
 
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
     loaded = load(model, weights, device=device, precision=precision, config=_settings(set or []))
     sequence = open_sequence(source, format=format)
+    if fov is not None:
+        sequence = with_camera(sequence, fov)
     folder = Path(out) if out is not None else Path(f"{Path(source).resolve().stem}_depth")
     options = Options(
         tuple(part.strip() for part in save.split(",") if part.strip()),

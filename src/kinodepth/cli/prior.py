@@ -42,11 +42,12 @@ def run(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from kinodepth.data import open_sequence
-    from kinodepth.data.prior import from_maps, from_model, write_prior
+    from kinodepth.data.prior import check_home, from_maps, from_model, write_prior
     from kinodepth.inference.model import choose_device
 
     seen = open_sequence(sequence)
     target = seen if out is None else open_sequence(out, format="folder")
+    check_home(target)
     if maps is not None:
         source = from_maps(Path(maps), quantity, scale, png_divisor)
     else:

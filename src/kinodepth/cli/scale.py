@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kinodepth.data.predictions import Predictions
     from kinodepth.types import Sequence
 
+FEW = 0.25  # share of the frames
 EXAMPLES = """
 kinodepth scale depth --camera-height 1.5
 kinodepth scale depth --frame 000042 --pixel 320,200 --distance 3.6
@@ -97,6 +98,8 @@ def run(
         f"1 {found.unit} = {factor.value:.4g} m, from {factor.frames} of {len(found)} frames; middle half of them "
         f"{factor.low:.4g} to {factor.high:.4g}, spread {factor.spread:.1%}"
     )
+    if factor.frames < FEW * len(found) and distance is None:
+        print("warning: that is few of the frames; hold the result against something else known before you rely on it")
     print(f"depth in metres: {folder}")
     return 0
 

@@ -94,12 +94,13 @@ def run(
     say = Console(stderr=True, quiet=not processes.is_main_process, highlight=False, soft_wrap=True).print
     if processes.is_main_process:
         check_free(folder, resume)
-    training, held = _recordings(chosen, config, given, folder / "data", processes, say)
-    say(f"{method} on {_size(training)}, {_size(held)} held out for validation; run folder {folder}")
     named_alike = {field.name: given[field.name] for field in fields(Options) if field.name in given}
     options = Options(**named_alike, command=_command(resume=True))
+    start = _weights(method, weights)
+    training, held = _recordings(chosen, config, given, folder / "data", processes, say)
+    say(f"{method} on {_size(training)}, {_size(held)} held out for validation; run folder {folder}")
     note = {"preset": preset, "data": data, "weights": weights, "command": _command(resume=False)}
-    progress = train(chosen, config, training, held, folder, options, _weights(method, weights), note)
+    progress = train(chosen, config, training, held, folder, options, start, note)
     if processes.is_main_process:
         _conclude(progress, folder, options, say)
     return 130 if progress.interrupted else 0

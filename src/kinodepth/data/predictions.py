@@ -109,7 +109,8 @@ def open_predictions(
 def _about(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise InputError(
-            f"{path} is not a folder of predictions; expected the output of kinodepth predict; check the path"
+            f"{path} is no folder; expected predictions as kinodepth predict writes them, or npz, npy or 16-bit png by "
+            "frame name; check the path"
         )
     file = path / "prediction.json"
     return read_json(file) if file.is_file() else {}

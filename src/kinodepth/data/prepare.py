@@ -17,6 +17,8 @@ from kinodepth.types import Frame, InputError, Sequence
 MARK = "prepare.json"  # what a folder was prepared from; a folder with other content is never written into
 FAR = 40.0  # metres: depth beyond needs steps of 1/256 m to fit 16 bits (255 m), else they are millimetres (65 m)
 
+SIDES = (16, 16384)  # pixels: networks see nothing in smaller pictures; the largest of video formats
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -30,6 +32,11 @@ class Cut:
     changed: float | None = None
 
     def __post_init__(self) -> None:
+        if self.size is not None and not all(SIDES[0] <= side <= SIDES[1] for side in self.size):
+            raise InputError(
+                f"--size {self.size[0]}x{self.size[1]} is no size for a picture; expected sides of {SIDES[0]} to "
+                f"{SIDES[1]} pixels; correct it"
+            )
         if self.stride < 1:
             raise InputError(
                 f"a stride of {self.stride} keeps nothing; expected 1 or more; leave it out for all frames"
@@ -67,7 +74,8 @@ def prepare(sequence: Sequence, out: Path, cut: Cut, index: list[int] | None = N
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file; expected a new or empty folder; choose another name")
     if out.is_dir() and any(out.iterdir()) and not (mark.is_file() and mark.read_text(encoding="utf-8") == text):
-        raise InputError(f"{out} holds something else; expected a new or empty folder; choose another or empty it")
+        what = "was prepared from other frames or with other settings" if mark.is_file() else "holds something else"
+        raise InputError(f"{out} {what}; expected a new or empty folder; choose another or empty it")
     write_text(mark, text)
     write_index(out, index)
     meaning = home(sequence) / "prior" / "prior.json"
@@ -79,7 +87,15 @@ def prepare(sequence: Sequence, out: Path, cut: Cut, index: list[int] | None = N
 
 
 def _resized(sequence: Sequence, cut: Cut) -> Iterator[Frame]:
+    first = None
     for frame in sequence.frames():
+        size = (frame.image.shape[2], frame.image.shape[1])
+        first = first or size
+        if cut.size is None and size != first:
+            raise InputError(
+                f"frame {frame.name} is {size[0]} x {size[1]}, the first one {first[0]} x {first[1]}; expected one "
+                "size; add --size WxH to bring them to one"
+            )
         yield resize_frame(frame, cut.size[1], cut.size[0]) if cut.size else frame
 
 

@@ -53,17 +53,23 @@ class Source:
             )
 
 
-def write_prior(sequence: Sequence, source: Source, overwrite: bool = False) -> Iterator[bool]:
-    """Write the prior of every frame into the folder of ``sequence``; yields whether it was new. What is there is kept.
-
-    Raises ``InputError`` for a recording that is no folder, and for other priors there unless ``overwrite``.
-    """
+def check_home(sequence: Sequence) -> Path:
+    """The place for prior/ of ``sequence``. Raises ``InputError`` for a recording that is no folder."""
     folder = home(sequence) / "prior"
     if not folder.parent.is_dir() or sequence.source == "":
         raise InputError(
             f"{sequence.source or sequence.name} is no folder to put prior/ into; expected the folder contract; run "
             "kinodepth prepare first"
         )
+    return folder
+
+
+def write_prior(sequence: Sequence, source: Source, overwrite: bool = False) -> Iterator[bool]:
+    """Write the prior of every frame into the folder of ``sequence``; yields whether it was new. What is there is kept.
+
+    Raises ``InputError`` for a recording that is no folder, and for other priors there unless ``overwrite``.
+    """
+    folder = check_home(sequence)
     about = {"quantity": source.quantity, "scale": source.scale, "source": source.name}
     before = read_json(folder / ABOUT) if (folder / ABOUT).is_file() else None
     there = by_stem(folder)

@@ -94,7 +94,16 @@ def load(batches: Batches, first: int, last: int, workers: int | None, pin: bool
         worker_init_fn=_leave_signals_to_parent,
         multiprocessing_context="spawn" if workers else None,  # forked, they inherit the locks of threads that are gone
     )
-    return iter(loader)
+    return _in_one_sentence(iter(loader))
+
+
+def _in_one_sentence(portions: Iterator[Clip]) -> Iterator[Clip]:
+    """``portions``; an ``InputError`` of a loader process without that process's traceback."""
+    try:
+        yield from portions
+    except InputError as error:
+        sentence = str(error).strip().splitlines()[-1]
+        raise InputError(sentence.split(f"{InputError.__name__}: ", 1)[-1]) from None
 
 
 def default_workers() -> int:

@@ -46,9 +46,12 @@ def require(method: Method, sequences: list[Sequence]) -> None:
     for sequence in sequences:
         missing = sorted((method.requires.training | {"image"}) - sequence.provides)
         if missing:
+            remedy = "add it to the folder (docs/data.md says how)"
+            if missing == ["prior_depth"]:
+                remedy = "run kinodepth prior on it"
             raise InputError(
-                f"{sequence.name} has no {', '.join(missing)} for every frame; {method.name} needs that to train; add "
-                "it to the folder (docs/data.md says how) or choose a method that does without"
+                f"{sequence.name} has no {', '.join(missing)} for every frame; {method.name} needs that to train; "
+                f"{remedy} or choose a method that does without"
             )
 
 

@@ -56,11 +56,11 @@ def select_pixels(
 
     Raises ``InputError`` for a mask of another size and for predictions that are not finite where they count.
     """
-    for region, mask in (masks or {}).items():
+    for mask in (masks or {}).values():
         if mask.shape[-2:] != ground_truth.shape[-2:]:
             raise InputError(
-                f"the {region} mask of frame {name} is {mask.shape[-1]} x {mask.shape[-2]} but its ground truth is "
-                f"{ground_truth.shape[-1]} x {ground_truth.shape[-2]}; expected equal sizes; remake the masks"
+                f"the mask of frame {name} is {mask.shape[-1]} x {mask.shape[-2]} but its depth is "
+                f"{ground_truth.shape[-1]} x {ground_truth.shape[-2]}; expected equal sizes; remake one of them"
             )
     p, g = to_one_size(prediction, ground_truth, protocol)
     valid = valid_mask(g, protocol)

@@ -3,8 +3,9 @@ motion is taken out? Flicker that comes from colour maps is not seen here, only 
 
 ``temporal_abs_rel``: static pixels of frame t are carried into frame t-1 by depth and poses; mean of
 |depth there - expected depth| / the larger of the two, then mean over pairs: 0 is perfect, 1 the worst.
-``temporal_scale_jitter``: mean over pairs of |ln median(depth there / expected depth)|, the part of it that is one
-factor per frame. Occluded pixels are not taken out, so moving cameras leave a small floor even for exact depth.
+``temporal_scale_jitter``: mean over pairs of |ln median(depth there / expected depth)|, how far the whole frame is off
+by one factor; unlike the former it has no upper bound. Occluded pixels are not taken out, so moving cameras leave a
+small floor even for exact depth.
 """
 
 from __future__ import annotations

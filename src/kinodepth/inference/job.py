@@ -70,6 +70,11 @@ def predict_folder(model: DepthModel, sequence: Sequence, out: Path, options: Op
     """
     _check_options(options)
     model.check(sequence)
+    if "ply" in options.save and "camera" not in sequence.provides:
+        raise InputError(
+            f"{sequence.source or sequence.name} has no camera, which point clouds need; expected intrinsics; add them "
+            "to the folder, or give --fov DEGREES"
+        )
     names = [writers.safe_name(record.name) for record in sequence.records]
     if len(set(names)) < len(names):
         raise InputError(

@@ -93,6 +93,11 @@ def load(
     if precision not in get_args(Precision):
         raise InputError(f"precision {precision!r} is unknown; expected fp32 or bf16")
     place = choose_device(device)
+    if method not in methods.available() and not Path(method).exists():
+        raise InputError(
+            f"there is no file or folder {method}, and no method of that name; expected weights, a run folder or "
+            f"one of {', '.join(methods.available())}; check the path"
+        )
     if weights is None and method not in methods.available() and Path(method).exists():
         method, weights = _method_of(find_weights(method)), method
     chosen = methods.load(method)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import inf
 from typing import Literal
 
 from kinodepth.types import Convention, InputError
@@ -44,6 +45,13 @@ class ScDepthConfig:
             )
         if self.sequence_length < 3 or self.sequence_length % 2 == 0:
             raise InputError(f"sequence_length {self.sequence_length}; expected an odd number from 3 up; use 3")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float | int) and not 0 <= value < inf:
+                raise InputError(f"{item.name} {value}; expected a number from 0 up; correct it")
+        for name in ("stride", "batch_size", "steps", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} {getattr(self, name)}; expected more than 0; correct it")
 
 
 @dataclass(frozen=True)
