@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 kinodepth evaluate depth --data drive --protocol generic
 kinodepth evaluate run --data kitti_0013 --protocol kitti_eigen_raw --baseline constant,row_median
+kinodepth evaluate depths --data sevenscenes --protocol deep_video_mvs
 kinodepth evaluate their_npy --data testing --protocol sc_depth_ddad --seg-mask testing/seg_mask
 """
 _PICTURES = 6
@@ -44,11 +45,12 @@ def run(
     """Score predictions against recorded depth: every alignment, region and averaging, with the protocol.
 
     Leaves evaluation.json, frames.csv (one row per frame, alignment and region) and report.html. Predictions are
-    matched to frames by name. A checkpoint is first predicted to disk, then scored.
+    matched to frames by name. A checkpoint is first predicted to disk, then scored. Where the data are several
+    recordings, each is scored (the predictions are folders of their names), and all their frames together.
 
     Args:
         predictions: folder of predictions (ours, or any npz, npy, png by frame name), weights, run folder or method
-        data: recording with depth
+        data: recording with depth, or a folder of several
         protocol: what to compare how; docs/protocols.md lists the names
         out: output folder; default: the name of the predictions with _evaluation
         format: format of the data; default: detected
@@ -63,42 +65,126 @@ def run(
         png_divisor: stored value / divisor = depth in a foreign folder of 16-bit PNG
         device: where to run a checkpoint: auto, cpu, cuda, cuda:N or mps
     """
-    import sys
     from pathlib import Path
 
-    from kinodepth.data import open_sequence
-    from kinodepth.data.predictions import open_predictions
-    from kinodepth.evaluation import evaluate, protocols
+    from kinodepth.data import open_sequences
+    from kinodepth.evaluation import protocols
     from kinodepth.types import InputError
 
     if data is None:
         raise InputError("no data given; expected a recording with depth to score against; add --data PATH")
-    chosen = protocols.get(protocol)
-    sequence = open_sequence(data, format=format)
-    if seg_mask is not None:
-        sequence = _with_color_masks(sequence, Path(seg_mask))
-    if split is not None:
-        sequence, chosen = _split(sequence, chosen, Path(split))
+    task = _Task(
+        data, protocols.get(protocol), mask, seg_mask, split, baseline, baseline_data, quantity, scale, unit,
+        png_divisor, device,
+    )  # fmt: skip
+    sequences = open_sequences(data, format=format)
     folder = Path(out) if out is not None else Path(f"{Path(predictions).resolve().stem}_evaluation")
+    if len(sequences) > 1:
+        _score_all(task, Path(predictions), sequences, folder)
+        return 0
+    _print(_score(task, Path(predictions), sequences[0], folder))
+    print(f"tables, rows and pictures: {folder / 'report.html'}")
+    return 0
+
+
+class _Task(NamedTuple):
+    """What ``run`` was told, whatever the recording."""
+
+    data: str
+    protocol: Protocol
+    mask: str | None
+    seg_mask: str | None
+    split: str | None
+    baseline: str
+    baseline_data: str | None
+    quantity: str | None
+    scale: str | None
+    unit: str | None
+    png_divisor: float | None
+    device: str
+
+
+def _score(task: _Task, predictions: Path, sequence: Sequence, folder: Path) -> dict[str, Result]:
+    """Results of the predictions and the baselines on one recording, written to ``folder``."""
+    import sys
+    from pathlib import Path
+
+    from kinodepth.data.predictions import open_predictions
+    from kinodepth.evaluation import evaluate
+
+    protocol = task.protocol
+    if task.seg_mask is not None:
+        sequence = _with_color_masks(sequence, Path(task.seg_mask))
+    if task.split is not None:
+        sequence, protocol = _split(sequence, protocol, Path(task.split))
     folder.mkdir(parents=True, exist_ok=True)
-    source = _predictions_folder(predictions, sequence, folder, device)
-    ours = open_predictions(source, quantity, scale, png_divisor, unit)
-    with _progress("score") as progress:
-        results = {"predictions": evaluate(ours, sequence, chosen, mask, progress)}
+    source = _predictions_folder(str(predictions), sequence, folder, task.device)
+    ours = open_predictions(source, task.quantity, task.scale, task.png_divisor, task.unit)
+    with _progress(f"score {sequence.name}") as progress:
+        results = {"predictions": evaluate(ours, sequence, protocol, task.mask, progress)}
     scored = set(results["predictions"].names)
     same = sequence.select([index for index, record in enumerate(sequence.records) if record.name in scored])
-    for label, trivial in _baselines(baseline, same, baseline_data).items():
+    for label, trivial in _baselines(task.baseline, same, task.baseline_data).items():
         with _progress(label) as progress:
-            results[label] = evaluate(trivial, same, chosen, mask, progress)
-    _print(results)
+            results[label] = evaluate(trivial, same, protocol, task.mask, progress)
     about: dict[str, Any] = {
         key: ours.about[key] for key in ("method", "weights", "weights_sha256") if key in ours.about
     }
-    facts: dict[str, Any] = {"predictions": str(source), "data": data, **about}
+    facts: dict[str, Any] = {"predictions": str(source), "data": task.data, **about}
     facts["command"] = " ".join(["kinodepth", *sys.argv[1:]])
     _write(folder, results, ours, sequence, facts)
-    print(f"tables, rows and pictures: {folder / 'report.html'}")
-    return 0
+    return results
+
+
+def _score_all(task: _Task, predictions: Path, sequences: list[Sequence], folder: Path) -> None:
+    """Score each recording into a folder of its name below ``folder``, then all frames of all of them together."""
+    import sys
+
+    from rich.console import Console
+
+    from kinodepth.data.files import atomic
+    from kinodepth.evaluation import joined, report
+    from kinodepth.types import InputError
+
+    are_depth = predictions.is_dir() and not (predictions / "checkpoints").is_dir()
+    places = {name: (predictions / name if are_depth else predictions) for name in _names(sequences, task.data)}
+    missing = [name for name, place in places.items() if not place.exists()]
+    if len(missing) == len(places):
+        raise InputError(
+            f"{predictions} has no folder for any of {len(places)} recordings; expected one each, such as "
+            f"{missing[0]}; predict them into folders of their names"
+        )
+    pairs = [(name, place, sequence) for (name, place), sequence in zip(places.items(), sequences)]
+    results = {name: _score(task, p, s, folder / name)["predictions"] for name, p, s in pairs if name not in missing}
+    whole = joined(results)
+    table = report.rich_table(*report.recordings_table(results, whole), whole.protocol.summary)
+    console = Console(highlight=False, width=max(Console().width, 150))
+    console.print(table)
+    for line in [*whole.warnings, *(f"{name} has NO PREDICTIONS and is not scored." for name in missing)]:
+        console.print(f"WARNING: {line}", style="bold red", soft_wrap=True)
+    each = {name: result.average() for name, result in results.items()}
+    facts = {"data": task.data, "command": " ".join(["kinodepth", *sys.argv[1:]]), "not_scored": missing}
+    text = report.to_json({**facts, **report.as_dict(whole), "recordings": each})
+    for name, content in (("evaluation.json", text), ("frames.csv", report.frame_csv(whole))):
+        with atomic(folder / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    print(f"all recordings: {folder / 'evaluation.json'}; each: {folder}/NAME/report.html")
+
+
+def _names(sequences: list[Sequence], data: str) -> list[str]:
+    """The names of the recordings, with the folders they are in below ``data`` where the names alone repeat."""
+    from pathlib import Path
+
+    from kinodepth.types import InputError
+
+    names = [sequence.name for sequence in sequences]
+    if len(set(names)) < len(names):
+        root = Path(data).resolve()
+        places = [Path(sequence.source).resolve() for sequence in sequences]
+        names = [place.relative_to(root).as_posix() for place in places if place.is_relative_to(root)]
+    if len(set(names)) < len(sequences):
+        raise InputError(f"{data} holds recordings of one name; expected different ones; evaluate them one by one")
+    return names
 
 
 def _predictions_folder(predictions: str, sequence: Sequence, out: Path, device: str) -> Path:
