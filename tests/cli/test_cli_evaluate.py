@@ -1,11 +1,14 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from kinodepth.cli.evaluate import _names
 from kinodepth.cli.main import main
+from kinodepth.types import InputError, Sequence
 
 NAMES = [f"{i:03d}" for i in range(4)]
 
@@ -129,3 +132,55 @@ def test_bad_input_is_one_sentence(drive, tmp_path, capsys, words, message):
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def several(drive, tmp_path):
+    """Two recordings, the second with half of the frames, and predictions that are 0.9 and 0.6 times the depth."""
+    data, _ = drive
+    root, predictions = tmp_path / "dataset", tmp_path / "depths"
+    for name, keep, factor in (("kitchen", NAMES, 0.9), ("office", NAMES[:2], 0.6)):
+        shutil.copytree(data, root / name)
+        (predictions / name).mkdir(parents=True)
+        for frame in NAMES:
+            if frame not in keep:
+                (root / name / "images" / f"{frame}.png").unlink()
+                (root / name / "depth" / f"{frame}.png").unlink()
+                continue
+            depth = np.asarray(Image.open(root / name / "depth" / f"{frame}.png")) / 1000
+            np.save(predictions / name / f"{frame}.npy", (factor * depth).astype(np.float32)[::2, ::2])
+    return root, predictions
+
+
+def test_several_recordings_are_scored_alone_and_together(drive, tmp_path, capsys):
+    root, predictions = several(drive, tmp_path)
+    out = tmp_path / "out"
+    assert evaluate(predictions, "--data", root, "--protocol", "deep_video_mvs", "--out", out) == 0
+    stored = json.loads((out / "evaluation.json").read_text())
+    assert stored["recordings"]["kitchen"]["abs_rel"] == pytest.approx(0.1, rel=1e-5)
+    assert stored["recordings"]["office"]["abs_rel"] == pytest.approx(0.4, rel=1e-5)
+    # as published: the mean over all keyframes of all scenes, not over scenes
+    assert stored["result"]["all"]["abs_rel"] == pytest.approx((4 * 0.1 + 2 * 0.4) / 6, rel=1e-5)
+    assert stored["result"]["all"]["images"] == 6
+    assert stored["result"]["all"]["pixels"] == 6 * 16 * 24  # at the size of the predictions
+    rows = list(csv.DictReader((out / "frames.csv").open()))
+    assert {row["frame"] for row in rows} >= {"kitchen/003", "office/001"}
+    assert (out / "office" / "report.html").is_file()
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("kitchen", "office", "all frames", "mean of recordings", "0.2500"))
+
+
+def test_recordings_without_predictions_are_named(drive, tmp_path, capsys):
+    root, predictions = several(drive, tmp_path)
+    shutil.rmtree(predictions / "office")
+    assert evaluate(predictions, "--data", root, "--out", tmp_path / "out") == 0
+    assert "office has NO PREDICTIONS" in capsys.readouterr().out
+    shutil.rmtree(predictions / "kitchen")
+    assert evaluate(predictions, "--data", root, "--out", tmp_path / "out") == 2
+    assert "has no folder for any of 2 recordings" in capsys.readouterr().err
+
+
+def test_recordings_of_one_name_go_by_their_folders(tmp_path):
+    rooms = [Sequence("seq-01", [], str(tmp_path / room / "seq-01")) for room in ("chess", "fire")]
+    assert _names(rooms, str(tmp_path)) == ["chess/seq-01", "fire/seq-01"]
+    with pytest.raises(InputError, match="recordings of one name"):
+        _names([rooms[0], rooms[0]], str(tmp_path))

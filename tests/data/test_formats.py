@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -216,6 +220,169 @@ def test_deep_video_mvs_folder(tmp_path):
     assert sequence.records[2].cam_to_world[0, 3] == pytest.approx(0.2)
     (tmp_path / "kitti_meta").mkdir()
     assert data.open_sequence(tmp_path).read(0).depth.unique().item() == 10
+
+
+def test_deep_video_mvs_folder_with_lost_frames(tmp_path):
+    mvs(tmp_path)
+    text(tmp_path / "poses.txt", row(pose()), " ".join(["nan"] * 16), row(pose(0.2)))
+    assert [r.cam_to_world is None for r in data.open_sequence(tmp_path).records] == [False, True, False]
+
+
+def test_deep_video_mvs_training_scenes(tmp_path):
+    for name in ("scene0000_00", "scene0001_00"):
+        for i in range(3):
+            (tmp_path / name).mkdir(exist_ok=True)
+            image = np.full((48, 64, 3), (255, 0, 51 * i), np.uint8)
+            np.savez(tmp_path / name / f"{i:06d}.npz", image=image, depth=np.full((48, 64), 1500 + i, np.uint16))
+        text(tmp_path / name / "K.txt", "50 0 32", "0 50 24", "0 0 1")
+        text(tmp_path / name / "poses.txt", *(row(pose(0.1 * i)) for i in range(3)))
+    assert [s.name for s in data.open_sequences(tmp_path)] == ["scene0000_00", "scene0001_00"]
+    text(tmp_path / "train.txt", "scene0001_00")
+    text(tmp_path / "validation.txt", "scene0000_00")
+    assert [s.name for s in data.open_sequences(tmp_path)] == ["scene0001_00", "scene0000_00"]
+    frame = data.open_sequence(tmp_path / "scene0000_00").read(1)
+    assert frame.name == "000001"
+    assert frame.image[:, 5, 5].tolist() == pytest.approx([1, 0, 0.2])
+    assert frame.depth.unique().item() == pytest.approx(1.501)
+    assert frame.cam_to_world[0, 3] == 0.1
+    (tmp_path / "scene0000_00" / "000002.npz").write_bytes(b"PK cut")
+    with pytest.raises(InputError, match=r"000002\.npz has no readable depth"):
+        data.open_sequence(tmp_path / "scene0000_00").records[2].load["depth"]()
+    text(tmp_path / "train.txt", "nowhere")
+    with pytest.raises(InputError, match="nowhere is no scene but is listed"):
+        data.open_sequences(tmp_path)
+
+
+COLOR_K, DEPTH_K = (
+    np.array([[100.0, 0, 64], [0, 100, 48], [0, 0, 1]]),
+    np.array([[50.0, 0, 30], [0, 50, 24], [0, 0, 1]]),
+)
+
+
+def gradient(width=128, height=96):
+    """A picture whose red and green are its columns and rows."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x, y, 0 * x], -1).astype(np.uint8)
+
+
+def check_scannet(sequence):
+    """Frame 1 lost its pose; depth pixel (u, v) shows colour pixel 2 (u - 30) + 64, 2 (v - 24) + 48."""
+    assert [r.cam_to_world is None for r in sequence.records] == [False, True, False]
+    torch.testing.assert_close(sequence.records[2].cam_to_world, torch.from_numpy(pose(0.5, 0.25)))
+    frame = sequence.read(2)
+    assert frame.camera.fx == 50
+    assert frame.image.shape == (3, 48, 64)
+    assert frame.depth.unique().tolist() == [2.5]
+    assert (frame.image[:2, 10, 20] * 255).tolist() == pytest.approx([2 * (20 - 30) + 64, 2 * (10 - 24) + 48], abs=1e-3)
+    assert frame.image[:, :, 63].max() == 0  # beyond the colour picture
+
+
+def test_scannet_raw_folder(tmp_path):
+    for i, name in enumerate(("0", "2", "10")):  # in the order of numbers
+        save(tmp_path / "color" / f"{name}.png", gradient())
+        save(tmp_path / "depth" / f"{name}.png", np.full((48, 64), 2500, np.uint16))
+        matrix = np.full((4, 4), -np.inf) if i == 1 else pose(0.25 * i, 0.125 * i)
+        text(tmp_path / "pose" / f"{name}.txt", *(row(r) for r in matrix))
+    for kind, matrix in (("color", COLOR_K), ("depth", DEPTH_K)):
+        square = np.eye(4)
+        square[:3, :3] = matrix
+        text(tmp_path / "intrinsic" / f"intrinsic_{kind}.txt", *(row(r) for r in square))
+    sequence = data.open_sequence(tmp_path)
+    assert [r.name for r in sequence.records] == ["0", "2", "10"]
+    check_scannet(sequence)
+    (tmp_path / "intrinsic" / "intrinsic_depth.txt").unlink()
+    with pytest.raises(InputError, match=r"has no intrinsic/intrinsic_depth\.txt"):
+        data.open_sequence(tmp_path)
+
+
+def sens(path, codec=1, version=4):
+    """A .sens file of three frames; frame 1 lost its pose."""
+    blob = struct.pack("<IQ", version, 5) + b"video"
+    for matrix in (COLOR_K, np.eye(3), DEPTH_K, np.eye(3)):
+        square = np.eye(4, dtype=np.float32)
+        square[:3, :3] = matrix
+        blob += square.tobytes()
+    blob += struct.pack("<2i4IfQ", codec, 1, 128, 96, 64, 48, 1000.0, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(gradient()).save(buffer, "PNG")
+    color = buffer.getvalue() if codec else gradient().tobytes()
+    depth = zlib.compress(np.full((48, 64), 2500, "<u2").tobytes())
+    for i in range(3):
+        matrix = np.full((4, 4), -np.inf) if i == 1 else pose(0.25 * i, 0.125 * i)
+        blob += matrix.astype(np.float32).tobytes() + struct.pack("<4Q", i, i, len(color), len(depth)) + color + depth
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(blob)
+    return blob
+
+
+@pytest.mark.parametrize("codec", [0, 1])
+def test_scannet_sens_file(tmp_path, codec):
+    file = tmp_path / "scene0707_00" / "scene0707_00.sens"
+    sens(file, codec)
+    for place in (file, file.parent):
+        sequence = data.open_sequence(place)
+        assert (sequence.name, len(sequence), sequence.records[1].name) == ("scene0707_00", 3, "000001")
+    poses = [r.cam_to_world for r in sequence.records]
+    torch.testing.assert_close(poses[2], torch.from_numpy(pose(0.5, 0.25)), atol=1e-6, rtol=0)
+    exact = sequence.read(2)
+    published = data.open_sequence(file, convention="published").read(2)
+    u, v = 20, 10
+    x, y = 2 * (u - 30) + 64, 2 * (v - 24) + 48
+    assert (exact.image[:2, v, u] * 255).tolist() == pytest.approx([x, y], abs=1e-3)
+    assert (published.image[:2, v, u] * 255).tolist() == pytest.approx([round(x * 127 / 128), round(y * 95 / 96)])
+    assert exact.depth.unique().tolist() == [2.5]
+
+
+def test_scannet_sens_files_that_cannot_be_read(tmp_path):
+    file = tmp_path / "a.sens"
+    blob = sens(file)
+    for size in (6, 200, len(blob) - 5):
+        file.write_bytes(blob[:size])
+        with pytest.raises(InputError, match="ends too early"):
+            data.open_sequence(file)
+    sens(file, version=3)
+    with pytest.raises(InputError, match="is version 3"):
+        data.open_sequence(file)
+    sens(file, codec=2 + 5)
+    with pytest.raises(InputError, match="colour codec 7"):
+        data.open_sequence(file)
+
+
+def test_icl_nuim(tmp_path):
+    for scene in ("livingroom1", "office2"):
+        for i in range(2):
+            picture(tmp_path / f"{scene}-color" / f"{i:05d}.jpg", i, (640, 480))
+            save(tmp_path / f"{scene}-depth-clean" / f"{i:05d}.png", np.full((480, 640), 1250, np.uint16))
+        lines = [line for i in range(2) for line in (f"{i} {i} {i + 1}", *(row(r) for r in pose(0.5 * i, 0.1 * i)))]
+        text(tmp_path / f"{scene}-traj.txt", *lines)
+    first, second = data.open_sequences(tmp_path)
+    assert (first.name, second.name, len(second)) == ("livingroom1", "office2", 2)
+    frame = second.read(1)
+    assert (frame.camera.fx, frame.camera.cx) == (525, 320)
+    assert frame.depth.unique().tolist() == [1.25]
+    torch.testing.assert_close(frame.cam_to_world, torch.from_numpy(pose(0.5, 0.1)))
+    text(tmp_path / "office2-traj.txt", *lines[:-5])
+    with pytest.raises(InputError, match="1 poses for 2 images"):
+        data.open_sequences(tmp_path)
+
+
+def test_rgbd_scenes(tmp_path):
+    turn = Rotation.from_euler("y", 0.3).as_quat()
+    for i in range(2):
+        picture(tmp_path / "imgs" / "scene_05" / f"{i:05d}-color.png", i, (640, 480))
+        save(tmp_path / "imgs" / "scene_05" / f"{i:05d}-depth.png", np.full((480, 640), 12345, np.uint16))
+    rows = [f"{turn[3]} {turn[0]} {turn[1]} {turn[2]} {i} 0 0" for i in range(2)]
+    text(tmp_path / "pc" / "05.pose", *rows)
+    for place in (tmp_path, tmp_path / "imgs", tmp_path / "imgs" / "scene_05"):
+        sequence = data.open_sequence(place)
+        assert sequence.name == "scene_05"
+    frame = sequence.read(1)
+    assert (frame.name, frame.camera.fx) == ("00001", 570.3)
+    assert frame.depth.unique().item() == pytest.approx(1.2345)
+    torch.testing.assert_close(frame.cam_to_world, torch.from_numpy(pose(1.0, 0.3)))
+    text(tmp_path / "pc" / "05.pose", rows[0])
+    with pytest.raises(InputError, match="1 rows for 2 images"):
+        data.open_sequence(tmp_path)
 
 
 def test_unknown_things_are_one_sentence(tmp_path):

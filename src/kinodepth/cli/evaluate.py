@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    import numpy as np
-
-    from kinodepth.data.predictions import Predictions
     from kinodepth.evaluation import Protocol, Result
     from kinodepth.types import Prediction, Sequence
 
 EXAMPLES = """
 kinodepth evaluate depth --data drive --protocol generic
 kinodepth evaluate run --data kitti_0013 --protocol kitti_eigen_raw --baseline constant,row_median
+kinodepth evaluate depths --data sevenscenes --protocol deep_video_mvs
 kinodepth evaluate their_npy --data testing --protocol sc_depth_ddad --seg-mask testing/seg_mask
 """
-_PICTURES = 6
 
 
 def run(
@@ -44,11 +40,12 @@ def run(
     """Score predictions against recorded depth: every alignment, region and averaging, with the protocol.
 
     Leaves evaluation.json, frames.csv (one row per frame, alignment and region) and report.html. Predictions are
-    matched to frames by name. A checkpoint is first predicted to disk, then scored.
+    matched to frames by name. A checkpoint is first predicted to disk, then scored. Where the data are several
+    recordings, each is scored (the predictions are folders of their names), and all their frames together.
 
     Args:
         predictions: folder of predictions (ours, or any npz, npy, png by frame name), weights, run folder or method
-        data: recording with depth
+        data: recording with depth, or a folder of several
         protocol: what to compare how; docs/protocols.md lists the names
         out: output folder; default: the name of the predictions with _evaluation
         format: format of the data; default: detected
@@ -63,43 +60,128 @@ def run(
         png_divisor: stored value / divisor = depth in a foreign folder of 16-bit PNG
         device: where to run a checkpoint: auto, cpu, cuda, cuda:N or mps
     """
-    import sys
     from pathlib import Path
 
-    from kinodepth.data import open_sequence
-    from kinodepth.data.predictions import open_predictions
-    from kinodepth.evaluation import evaluate, protocols
+    from kinodepth.cli._scores import show
+    from kinodepth.data import open_sequences
+    from kinodepth.evaluation import protocols
     from kinodepth.types import InputError
 
     if data is None:
         raise InputError("no data given; expected a recording with depth to score against; add --data PATH")
-    chosen = protocols.get(protocol)
-    wanted = _baseline_names(baseline)
-    sequence = open_sequence(data, format=format)
-    if seg_mask is not None:
-        sequence = _with_color_masks(sequence, Path(seg_mask))
-    if split is not None:
-        sequence, chosen = _split(sequence, chosen, Path(split))
+    task = _Task(
+        data, protocols.get(protocol), mask, seg_mask, split, _baseline_names(baseline), baseline_data,
+        quantity, scale, unit, png_divisor, device,
+    )  # fmt: skip
+    sequences = open_sequences(data, format=format)
     folder = Path(out) if out is not None else Path(f"{Path(predictions).resolve().stem}_evaluation")
+    if len(sequences) > 1:
+        _score_all(task, Path(predictions), sequences, folder)
+        return 0
+    show(_score(task, Path(predictions), sequences[0], folder))
+    print(f"tables, rows and pictures: {folder / 'report.html'}")
+    return 0
+
+
+class _Task(NamedTuple):
+    """What ``run`` was told, whatever the recording."""
+
+    data: str
+    protocol: Protocol
+    mask: str | None
+    seg_mask: str | None
+    split: str | None
+    baselines: list[str]
+    baseline_data: str | None
+    quantity: str | None
+    scale: str | None
+    unit: str | None
+    png_divisor: float | None
+    device: str
+
+
+def _score(task: _Task, predictions: Path, sequence: Sequence, folder: Path) -> dict[str, Result]:
+    """Results of the predictions and the baselines on one recording, written to ``folder``."""
+    import sys
+    from pathlib import Path
+
+    from kinodepth.cli._scores import write
+    from kinodepth.data.predictions import open_predictions
+    from kinodepth.evaluation import evaluate
+
+    protocol = task.protocol
+    if task.seg_mask is not None:
+        sequence = _with_color_masks(sequence, Path(task.seg_mask))
+    if task.split is not None:
+        sequence, protocol = _split(sequence, protocol, Path(task.split))
     folder.mkdir(parents=True, exist_ok=True)
-    source = _predictions_folder(predictions, sequence, folder, device)
-    ours = open_predictions(source, quantity, scale, png_divisor, unit)
-    with _progress("score") as progress:
-        results = {"predictions": evaluate(ours, sequence, chosen, mask, progress)}
+    source = _predictions_folder(str(predictions), sequence, folder, task.device)
+    ours = open_predictions(source, task.quantity, task.scale, task.png_divisor, task.unit)
+    with _progress(f"score {sequence.name}") as progress:
+        results = {"predictions": evaluate(ours, sequence, protocol, task.mask, progress)}
     scored = set(results["predictions"].names)
     same = sequence.select([index for index, record in enumerate(sequence.records) if record.name in scored])
-    for label, trivial in _baselines(wanted, same, baseline_data).items():
+    for label, trivial in _baselines(task.baselines, same, task.baseline_data).items():
         with _progress(label) as progress:
-            results[label] = evaluate(trivial, same, chosen, mask, progress)
-    _print(results)
+            results[label] = evaluate(trivial, same, protocol, task.mask, progress)
     about: dict[str, Any] = {
         key: ours.about[key] for key in ("method", "weights", "weights_sha256") if key in ours.about
     }
-    facts: dict[str, Any] = {"predictions": str(source), "data": data, **about}
+    facts: dict[str, Any] = {"predictions": str(source), "data": task.data, **about}
     facts["command"] = " ".join(["kinodepth", *sys.argv[1:]])
-    _write(folder, results, ours, sequence, facts)
-    print(f"tables, rows and pictures: {folder / 'report.html'}")
-    return 0
+    write(folder, results, ours, sequence, facts)
+    return results
+
+
+def _score_all(task: _Task, predictions: Path, sequences: list[Sequence], folder: Path) -> None:
+    """Score each recording into a folder of its name below ``folder``, then all frames of all of them together."""
+    import sys
+
+    from rich.console import Console
+
+    from kinodepth.data.files import atomic
+    from kinodepth.evaluation import joined, report
+    from kinodepth.types import InputError
+
+    are_depth = predictions.is_dir() and not (predictions / "checkpoints").is_dir()
+    places = {name: (predictions / name if are_depth else predictions) for name in _names(sequences, task.data)}
+    missing = [name for name, place in places.items() if not place.exists()]
+    if len(missing) == len(places):
+        raise InputError(
+            f"{predictions} has no folder for any of {len(places)} recordings; expected one each, such as "
+            f"{missing[0]}; predict them into folders of their names"
+        )
+    pairs = [(name, place, sequence) for (name, place), sequence in zip(places.items(), sequences)]
+    results = {name: _score(task, p, s, folder / name)["predictions"] for name, p, s in pairs if name not in missing}
+    whole = joined(results)
+    table = report.rich_table(*report.recordings_table(results, whole), whole.protocol.summary)
+    console = Console(highlight=False, width=max(Console().width, 150))
+    console.print(table)
+    for line in [*whole.warnings, *(f"{name} has NO PREDICTIONS and is not scored." for name in missing)]:
+        console.print(f"WARNING: {line}", style="bold red", soft_wrap=True)
+    each = {name: result.average() for name, result in results.items()}
+    facts = {"data": task.data, "command": " ".join(["kinodepth", *sys.argv[1:]]), "not_scored": missing}
+    text = report.to_json({**facts, **report.as_dict(whole), "recordings": each})
+    for name, content in (("evaluation.json", text), ("frames.csv", report.frame_csv(whole))):
+        with atomic(folder / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    print(f"all recordings: {folder / 'evaluation.json'}; each: {folder}/NAME/report.html")
+
+
+def _names(sequences: list[Sequence], data: str) -> list[str]:
+    """The names of the recordings, with the folders they are in below ``data`` where the names alone repeat."""
+    from pathlib import Path
+
+    from kinodepth.types import InputError
+
+    names = [sequence.name for sequence in sequences]
+    if len(set(names)) < len(names):
+        root = Path(data).resolve()
+        places = [Path(sequence.source).resolve() for sequence in sequences]
+        names = [place.relative_to(root).as_posix() for place in places if place.is_relative_to(root)]
+    if len(set(names)) < len(sequences):
+        raise InputError(f"{data} holds recordings of one name; expected different ones; evaluate them one by one")
+    return names
 
 
 def _predictions_folder(predictions: str, sequence: Sequence, out: Path, device: str) -> Path:
@@ -189,86 +271,3 @@ def _progress(label: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task(label)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _print(results: Mapping[str, Result]) -> None:
-    """Tables of the first result, and the comparison if there are more."""
-    from rich.console import Console
-
-    from kinodepth.evaluation import report
-
-    result = results["predictions"]
-    own = result.protocol.averaging
-    tables = [
-        report.rich_table(*report.ladder_table(result), f"mean over {own}; * is the alignment of the protocol"),
-        report.rich_table(*report.comparison_table(results), "under the protocol"),
-    ]
-    console = Console(highlight=False, width=max(Console().width, 200))  # a narrow terminal wraps; nothing is cut
-    console.print(result.protocol.summary, *tables, sep="\n\n")
-    for name, value in report.scalars(result).items():
-        console.print(f"{name} {value:.6g}", soft_wrap=True)
-    for line in result.warnings:
-        console.print(f"WARNING: {line}", style="bold red", soft_wrap=True)
-
-
-def _write(
-    out: Path,
-    results: Mapping[str, Result],
-    predictions: Predictions,
-    sequence: Sequence,
-    facts: dict[str, Any],
-) -> None:
-    """evaluation.json, frames.csv and report.html, each replaced as a whole."""
-    import platform
-
-    import torch
-
-    from kinodepth._version import __version__
-    from kinodepth.data.files import atomic
-    from kinodepth.evaluation import report
-    from kinodepth.visualization.run_page import evaluation_page
-
-    result = results["predictions"]
-    versions = {"kinodepth": __version__, "torch": torch.__version__, "python": platform.python_version()}
-    evaluation = {**facts, **report.as_dict(result), "versions": versions}
-    if len(results) > 1:
-        evaluation["compared"] = {
-            label: {region: other.average(region=region) for region in other.regions}
-            for label, other in results.items()
-        }
-    text = report.to_json(evaluation)
-    page = evaluation_page(json.loads(text), _pictures(result, predictions, sequence))
-    for name, content in (("evaluation.json", text), ("frames.csv", report.frame_csv(result)), ("report.html", page)):
-        with atomic(out / name) as temporary:
-            temporary.write_text(content, encoding="utf-8")
-
-
-def _pictures(result: Result, predictions: Predictions, sequence: Sequence) -> Iterator[tuple[str, np.ndarray]]:
-    """Some frames as image, prediction (brought to the clip's scale), ground truth and relative error."""
-    import numpy as np
-    from scipy import ndimage
-
-    from kinodepth.geometry.sampling import resize
-    from kinodepth.visualization import colormap, panels
-
-    scale = result.clip_scale if np.isfinite(result.clip_scale) else 1.0
-    place = {record.name: index for index, record in enumerate(sequence.records)}
-    chosen = np.unique(np.linspace(0, len(result.names) - 1, _PICTURES).round().astype(int))
-    frames = [sequence.records[place[result.names[i]]] for i in chosen]
-    statistics = colormap.ClipRange()
-    for record in frames:
-        statistics.add(record.load["depth"]())
-    span = statistics.range()
-    for record in frames:
-        truth = record.load["depth"]()[0].numpy()
-        depth = resize(predictions[record.name].depth.float()[None], truth.shape)[0, 0].numpy() * scale
-        if (truth > 0).mean() < 0.2:  # sparse points would not be seen; the scores do not use this
-            truth = ndimage.grey_dilation(truth, (5, 5))
-        parts = [
-            (panels.to_picture(record.load["image"]()), "image"),
-            (colormap.colorize(depth, span), f"prediction x {scale:.3g}"),
-            (colormap.colorize(truth, span), f"depth {span[0]:.3g} to {span[1]:.3g} m"),
-            (panels.error_map(depth, truth), "relative error 0 to 0.5"),
-        ]
-        fitted = [panels.label(panels.fit(picture, 640, 480), text) for picture, text in parts]
-        yield record.name, panels.contact_sheet(fitted, columns=2)

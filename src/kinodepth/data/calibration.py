@@ -136,6 +136,22 @@ def read_pose_rows(path: Path, count: int) -> list[Tensor]:
     return [pose_from_row(row, f"{path} row {number}") for number, row in enumerate(rows, 1)]
 
 
+def known_poses(rows: list[list[float]], stems: list[str], path: Path) -> dict[str, Tensor]:
+    """``cam_to_world`` by name, for layouts in which row i belongs to the i-th name and NaN or inf means that tracking
+    was lost: those frames have none. Raises ``InputError`` for another number of rows and where all are lost."""
+    if len(rows) != len(stems):
+        raise InputError(
+            f"{path} has {len(rows)} poses for {len(stems)} images; expected one row per image; complete it"
+        )
+    finite = [np.isfinite(row).all() for row in rows]
+    keep = finite if any(finite) else [True] * len(rows)
+    return {
+        stem: pose_from_row(row, f"{path} row {number}")
+        for number, (stem, row, known) in enumerate(zip(stems, rows, keep), 1)
+        if known
+    }
+
+
 def read_named(path: Path) -> dict[str, list[float]]:
     """Rows ``stem number ...`` by stem. Raises ``InputError`` for words instead of numbers, and for a stem twice."""
     named: dict[str, list[float]] = {}

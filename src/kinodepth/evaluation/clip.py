@@ -7,6 +7,7 @@ second compares. Only one row of numbers per frame is kept, so memory does not g
 from __future__ import annotations
 
 import hashlib
+import math
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -159,6 +160,35 @@ def evaluate(
         without_depth,
         tuple(_warnings(protocol, names, missing, empty) + watch.warnings(sequence)),
         {"frames_sha256": frames_sha256(names), "sequence": sequence.name, "frames": len(names)},
+    )
+
+
+def joined(results: Mapping[str, Result]) -> Result:
+    """The results of several recordings, by name, as one: every frame of all of them counts the same.
+
+    Each recording keeps the alignment that was fitted to it. Regions that not all of them have are left out, as are
+    the numbers that one recording alone has: scale, drift, temporal consistency and holes.
+    """
+    parts = list(results.values())
+    first = parts[0]
+    regions = tuple(region for region in first.regions if all(region in part.regions for part in parts))
+    chosen = [[part.regions.index(region) for region in regions] for part in parts]
+    names = tuple(f"{label}/{name}" for label, part in results.items() for name in part.names)
+    return Result(
+        first.protocol,
+        names,
+        regions,
+        torch.cat([part.errors[:, :, index] for part, index in zip(parts, chosen)]),
+        torch.cat([part.pixels[:, index] for part, index in zip(parts, chosen)]),
+        torch.cat([part.scales for part in parts]),
+        math.nan,
+        math.nan,
+        first.prediction_scale,
+        first.mask,
+        missing=tuple(f"{label}/{name}" for label, part in results.items() for name in part.missing),
+        without_depth=tuple(f"{label}/{name}" for label, part in results.items() for name in part.without_depth),
+        warnings=tuple(f"{label}: {line}" for label, part in results.items() for line in part.warnings),
+        provenance={"frames_sha256": frames_sha256(list(names)), "recordings": len(parts), "frames": len(names)},
     )
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from rich import box
 from rich.table import Table
 
@@ -45,6 +46,17 @@ def comparison_table(results: Mapping[str, Result]) -> tuple[list[str], Rows]:
         for averaging in ("images", "pixels")
     ]
     return ["predictions", "region", "mean over", *first.protocol.errors], rows
+
+
+def recordings_table(results: Mapping[str, Result], whole: Result) -> tuple[list[str], Rows]:
+    """Header and rows: each recording under the protocol, then ``whole`` (all frames of all), then their plain mean."""
+    rows: Rows = [
+        [label, *counts(result, "all").values(), *result.average().values()]
+        for label, result in {**results, "all frames": whole}.items()
+    ]
+    means = torch.tensor([list(result.average().values()) for result in results.values()]).nanmean(0)
+    rows.append(["mean of recordings", *rows[-1][1:3], *means.tolist()])
+    return ["recording", "images", "pixels", *whole.protocol.errors], rows
 
 
 def scalars(result: Result) -> dict[str, float]:

@@ -106,22 +106,29 @@ def write_ply(path: Path, prediction: Prediction, image: Tensor | None = None, e
     if image is not None:
         sized = sampling.resize(image[None].float().cpu(), depth.shape[-2:], antialias=True)[0]
         colors = (sized.clamp(0, 1) * 255).round().to(torch.uint8)[:, keep].T.numpy()
-    cloud = trimesh.PointCloud(points[0][:, keep].T.numpy(), colors)
-    data = cloud.export(file_type="ply")
-    header = " ".join(f"{key}={value}" for key, value in meaning(prediction).items())
+    about = " ".join(f"{key}={value}" for key, value in meaning(prediction).items())
+    write_points(path, points[0][:, keep].T.numpy(), colors, about)
+
+
+def write_points(path: Path, points: np.ndarray, colors: np.ndarray | None, about: str) -> None:
+    """Write ``points`` N x 3 with ``colors`` N x 3 uint8 as binary PLY; ``about`` becomes a comment in its header."""
+    data = trimesh.PointCloud(points, colors).export(file_type="ply")
     with atomic(path) as temporary:
-        temporary.write_bytes(
-            data.replace(b"comment https://github.com/mikedh/trimesh", b"comment " + header.encode(), 1)
-        )
+        temporary.write_bytes(ply_comment(data, about))
+
+
+def ply_comment(data: bytes, about: str) -> bytes:
+    """PLY that says ``about`` what it is."""
+    return data.replace(b"comment https://github.com/mikedh/trimesh", b"comment " + about.encode(), 1)
 
 
 def depth_edges(depth: Tensor, threshold: float = 0.03) -> Tensor:
-    """Where B x 1 x H x W depth jumps from one surface to another: B x 1 x H x W bool.
+    """Where B x 1 x H x W depth (0 = none) jumps from one surface to another: B x 1 x H x W bool.
 
     Inverse depth is linear on any plane, however slanted, so its second difference (over 1, 2 and 4 pixels, relative
-    to its value) marks jumps and not slopes; the pixels within 2 of a mark belong to it.
+    to its value) marks jumps and not slopes; the pixels within 2 of a mark belong to it. A hole is no jump.
     """
-    inverse = 1 / depth
+    inverse = 1 / torch.where(depth > 0, depth, torch.nan)
     jump = torch.zeros_like(inverse)
     for step in (1, 2, 4):
         padded = F.pad(inverse, (step,) * 4, mode="replicate")
@@ -131,5 +138,6 @@ def depth_edges(depth: Tensor, threshold: float = 0.03) -> Tensor:
         along = padded[..., :height, columns] + padded[..., 2 * step :, columns] - 2 * inverse
         across[..., :step] = across[..., -step:] = 0  # one-sided at the border
         along[..., :step, :] = along[..., -step:, :] = 0
-        jump = torch.maximum(jump, torch.maximum(across.abs(), along.abs()) / inverse)
+        steepest = torch.maximum(across.abs().nan_to_num(0), along.abs().nan_to_num(0))
+        jump = torch.maximum(jump, (steepest / inverse).nan_to_num(0))
     return F.max_pool2d((jump > threshold).to(depth.dtype), 5, 1, 2) > 0

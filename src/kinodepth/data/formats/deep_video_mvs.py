@@ -1,7 +1,8 @@
 """DeepVideoMVS test folders: images/, depth/ in millimetres, K.txt, poses.txt with row i for the i-th image by name.
 
 Folders of that shape made from KITTI (kitti_meta/ beside them) have depth in 1/256 m. ``moving_masks/`` holds instance
-ids of moving objects, ``timestamps.txt`` one time per row (seconds, or date and time of day).
+ids of moving objects, ``timestamps.txt`` one time per row (seconds, or date and time of day). A row of NaN or inf is a
+frame without pose: tracking was lost there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from kinodepth.data.calibration import read_camera, read_pose_rows, read_text
+from kinodepth.data.calibration import known_poses, read_camera, read_numbers, read_text
 from kinodepth.data.images import image_size
 from kinodepth.data.records import depth_maps, images_in, mask_maps, sequence_of
 from kinodepth.types import InputError, Sequence
@@ -24,7 +25,7 @@ def open(path: Path, depth_divisor: float | None = None) -> list[Sequence]:
     stems = [image.stem for image in images]
     poses, times = None, None
     if (path / "poses.txt").is_file():
-        poses = dict(zip(stems, read_pose_rows(path / "poses.txt", len(images)), strict=True))
+        poses = known_poses(read_numbers(path / "poses.txt"), stems, path / "poses.txt")
     if (path / "timestamps.txt").is_file():
         times = dict(zip(stems, _timestamps(path / "timestamps.txt", len(images)), strict=True))
     divisor = depth_divisor or (256.0 if (path / "kitti_meta").is_dir() else 1000.0)
