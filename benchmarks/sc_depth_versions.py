@@ -1,6 +1,6 @@
 """What the versions of SC-Depth are for: V3 against V1 on moving objects, V2 against V1 on a shaky camera.
 
-    python benchmarks/sc_depth_versions.py moving|shaky [--seeds 0,1,2] [--steps 400] [--out versions]
+    python benchmarks/sc_depth_versions.py moving|shaky [--seeds 0,1,2] [--steps N] [--out versions]
 
 moving: rendered streets with cars and people on the move; V3 gets a prior made from the exact depth, spoilt as
 degraded_prior.py says. shaky: rendered rooms at rest, seen by a hand-held camera with five times the usual shake
@@ -29,13 +29,14 @@ from kinodepth.types import Sequence
 
 SCENES: dict[str, dict[str, Any]] = {
     "moving": {"kind": "street", "frames": 60, "width": 384, "height": 128},
-    "shaky": {"kind": "room", "frames": 90, "width": 320, "height": 256, "shake": 5.0, "movers": False},
+    "shaky": {"kind": "room", "frames": 120, "width": 192, "height": 128, "shake": 5.0, "movers": False},
 }
 METHODS = {"moving": ("sc_depth_v1", "sc_depth_v3"), "shaky": ("sc_depth_v1", "sc_depth_v2")}
 SETTINGS = {
     "moving": ["height=64", "width=192", "batch_size=4", "zoom=1.0"],
-    "shaky": ["height=96", "width=128", "batch_size=4", "zoom=1.0"],
+    "shaky": ["height=64", "width=96", "batch_size=8", "zoom=1.0"],
 }
+STEPS = {"moving": 400, "shaky": 600}
 COMMON = ["pretrained=false", "learning_rate=2e-4"]
 
 
@@ -78,15 +79,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("question", choices=sorted(SCENES))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, help="default: 400 moving, 600 shaky, where another network has to learn")
     parser.add_argument("--out", type=Path, default=Path("versions"))
     options = parser.parse_args()
+    steps = options.steps or STEPS[options.question]
     table: Table | None = None
     for seed in map(int, options.seeds.split(",")):
         for name in METHODS[options.question]:
-            found = scores(name, options.question, seed, options.steps, options.out)
+            found = scores(name, options.question, seed, steps, options.out)
             if table is None:
-                table = Table("seed", "method", *found, title=f"{options.question}, {options.steps} steps")
+                table = Table("seed", "method", *found, title=f"{options.question}, {steps} steps")
             table.add_row(str(seed), name, *(f"{value:.3f}" for value in found.values()))
     Console(width=120).print(table)
 
