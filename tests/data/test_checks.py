@@ -131,6 +131,10 @@ def test_pose_conventions_are_recognised(reading, words):
     assert words in found(with_pose(reading))["pose direction"]
 
 
+def test_tracking_errors_in_a_small_picture_are_not_blamed_on_the_poses():
+    assert "poses" not in found(made_up.sequence(0, "street", 20, 208, 64))
+
+
 def test_poses_of_other_frames():
     records = walk().records
     order = [(5 * i) % len(records) for i in range(len(records))]

@@ -158,7 +158,7 @@ def evaluate(
         missing,
         tuple(name for name in offered if name not in records),
         without_depth,
-        tuple(_warnings(protocol, names, missing, empty) + watch.warnings(sequence)),
+        tuple(_warnings(protocol, names, missing, len(without_depth), empty) + watch.warnings(sequence)),
         {"frames_sha256": frames_sha256(names), "sequence": sequence.name, "frames": len(names)},
     )
 
@@ -232,8 +232,12 @@ def _no_match(sequence: Sequence, offered: list[str], without_depth: tuple[str, 
     )
 
 
-def _warnings(protocol: Protocol, names: list[str], missing: tuple[str, ...], empty: int) -> list[str]:
+def _warnings(
+    protocol: Protocol, names: list[str], missing: tuple[str, ...], without_depth: int, empty: int
+) -> list[str]:
     found = []
+    if without_depth:
+        found.append(f"{without_depth} frames have no recorded depth and are not scored; {len(names)} are.")
     if empty:
         found.append(
             f"{empty} scored pixels have NO PREDICTED DEPTH (0, negative or not finite) and count as they are."

@@ -14,9 +14,9 @@ from kinodepth.data.checks.two_view import pose_residual
 from kinodepth.types import InputError, Sequence
 
 FOV = (20.0, 130.0)  # degrees, horizontal: a tele lens to the widest that a pinhole camera can picture
-WRONG = (
-    1.0  # pixels of 160 lines: several times the error of tracking, and more than lens distortion adds between frames
-)
+# Pixels of 160 lines, or of the picture if that has fewer: several times the error of tracking, and more than lens
+# distortion adds between frames
+WRONG = 1.0
 BETTER = 0.5  # another reading of the poses must at least halve the error
 OFF = 2.0  # factor between translation and depth; tracking and sensors together err far less
 VISIBLE = 0.16  # of the motion must be parallax, twice what lens distortion can pretend, to measure a translation by
@@ -82,14 +82,16 @@ def _direction(sequence: Sequence, pairs: list[Pair]) -> Iterator[Finding]:
         errors[name] = float(np.median([np.median(residual) for residual in residuals]))
     stated, best = errors[next(iter(READINGS))], min(errors, key=lambda name: errors[name])
     flow = float(np.median([pair.tracks.flow for pair in pairs]))
-    if stated > WRONG and errors[best] < BETTER * stated:
+    camera = sequence.records[0].camera
+    wrong = WRONG * max(1.0, 160 / min(camera.width, camera.height)) if camera else WRONG
+    if stated > wrong and errors[best] < BETTER * stated:
         yield Finding(
             "warning", "pose direction",
             f"the poses fit the images when read as {best}; expected camera-to-world with OpenCV axes (x right, y "
             f"down, z forward); convert them (tracked points are off by {stated:.1f} px as given, "
             f"{errors[best]:.1f} px as that)",
         )  # fmt: skip
-    elif stated > max(WRONG, flow / 2):
+    elif stated > max(wrong, flow / 2):
         yield Finding(
             "warning", "poses",
             f"the poses do not explain the motion of the images: points that move {flow:.1f} px are off by "
