@@ -5,7 +5,7 @@
 moving: rendered streets with cars and people on the move; V3 gets a prior made from the exact depth, spoilt as
 degraded_prior.py says. shaky: rendered rooms at rest, seen by a hand-held camera with five times the usual shake
 (2 to 3 degrees from frame to frame). Each seed is a recording, initial weights and draws of its own; a network is
-trained on a recording and scored on it (generic protocol: median per frame). What is done is not done again.
+trained on a recording and scored on it (generic protocol: one scale for the clip). What is done is not done again.
 """
 
 from __future__ import annotations
