@@ -8,14 +8,16 @@ import torch
 
 from golden.closeness import assert_close
 from kinodepth.data import keyframes
+from kinodepth.data.images import read_depth, read_image
 from kinodepth.evaluation.metrics import deep_video_mvs_errors
 from kinodepth.geometry.cost_volume import plane_sweep_volume
 from kinodepth.geometry.depth import plane_depths
 from kinodepth.geometry.pose import move_between, pose_distance
-from kinodepth.methods.deep_video_mvs import convert, propagation
+from kinodepth.methods.deep_video_mvs import augmentation, convert, objective, propagation, recipe, samples
 from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
-from kinodepth.methods.deep_video_mvs.model import build, match
+from kinodepth.methods.deep_video_mvs.model import MEAN, STD, Memory, build, match, normalize
 from kinodepth.networks.fusion import fuse_batch_norm
+from kinodepth.types import Camera, Clip
 
 PARTS = ("feature_extractor", "feature_pyramid", "encoder", "lstm_fusion", "decoder")
 SIZES = ("full", "half", "quarter", "one_eight", "one_sixteen")
@@ -255,3 +257,129 @@ def test_eight_errors(golden):
     nothing = deep_video_mvs_errors(g.prediction_64, 0 * g.groundtruth_64)
     assert np.isnan(list(nothing.values())).all()
     assert g.errors_no_valid_64.isnan().all()
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Fusion net, losses and training
+# ---------------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_fusion_net(golden, fusion_net):
+    g = golden("deep_video_mvs/fusionnet_forward.npz")
+    pyramids = [fusion_net.pyramid(image[None]) for image in g.images]
+    memory = None
+    for step, (now, *others) in enumerate(g.steps.tolist()):
+        pose = g.poses[now][None]
+        measured = torch.stack([pyramids[i][0] for i in others], 1)
+        intrinsics = g.full_K.view(1, 3, 3)
+        volume = match(fusion_net.config, pyramids[now][0], measured, pose, g.poses[others][None], intrinsics)
+        *skips, bottom = fusion_net.encoder(pyramids[now], volume)
+        if memory is not None:
+            seen = propagation.project_depth(memory.depth, memory.pose, pose, intrinsics, "published")
+            expected = getattr(g, f"depth_hypothesis_{step}")
+            assert_close(seen, expected, atol=1e-4 * float(expected.max()), share=0.995)
+            assert_near(seen[..., ::16, ::16], getattr(g, f"depth_estimation_{step}"), 1e-4)
+        hidden, cell = fusion_net.recall(bottom, memory, pose, intrinsics)
+        depths = fusion_net.depths(fusion_net.decoder(g.images[now][None], skips, hidden))
+        memory = Memory(hidden, cell, depths[0], pose)
+        assert_near(hidden, getattr(g, f"hidden_{step}"), 1e-4)
+        assert_near(cell, getattr(g, f"cell_{step}"), 1e-4)
+        assert_near(depths[0][:, 0], getattr(g, f"depth_full_{step}"), 1e-4)
+        assert_near(depths[-1][:, 0], getattr(g, f"depth_one_sixteen_{step}"), 1e-4)
+
+
+LOSSES = ("l1", "inverse", "relative", "huber")  # in the order of total_64
+RECORDED = {"inverse": "L1-inv", "l1": "L1", "relative": "L1-rel", "huber": "Huber"}  # their names in the files
+METERS = ("l1", "huber", "inverse", "relative")  # in that of the sums and meters
+
+
+def test_losses(golden):
+    g = golden("deep_video_mvs/losses.npz")
+    truth = g.groundtruth[:, None]
+    found = [objective.depth_losses(getattr(g, f"prediction_{size}")[:, None], truth) for size in reversed(SIZES)]
+    for losses, expected in zip(found, g.sums_64, strict=True):
+        assert_close([losses[name] * expected[4] for name in METERS], expected[:4], rtol=1e-5)
+    assert_close([sum(losses[name] for losses in found) for name in LOSSES], g.total_64, rtol=1e-5)
+    assert_close([found[-1][name] for name in METERS], g.meters_64, rtol=1e-5)
+
+
+@pytest.fixture
+def training(golden, network):
+    """``training(net, mode, loss, dtype)``: recorded numbers, the network, its objective on their frames."""
+
+    def run(net, mode, loss="inverse", dtype=torch.float32):
+        g = golden("deep_video_mvs/training_loss.npz")
+        frames = 2 if net == "pairnet" else len(g.images)
+        config_type = PairConfig if net == "pairnet" else FusionConfig
+        model = network(config_type(pretrained=False, convention="published", loss=loss, flip=False, window=frames))
+        model.to(dtype).train(mode == "train")
+        mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
+        images = (g.images * std + mean)[None, :frames].to(dtype)
+        camera = Camera.from_matrix(g.full_K[0], images.shape[-1], images.shape[-2])
+        clip = Clip(images, (camera,), 0, g.poses[None, :frames], g.depths[None, :frames, None].to(dtype))
+        return g, model, objective.objective(model, clip, recipe.stages(model.config)[0], torch.Generator())
+
+    return run
+
+
+@pytest.mark.parametrize("net", ["pairnet", "fusionnet"])
+@pytest.mark.parametrize(
+    ("mode", "loss"), [*(("eval", loss) for loss in RECORDED), ("train", "inverse")], ids=lambda value: value
+)
+def test_training_loss(training, net, mode, loss):
+    g, _, found = training(net, mode, loss)
+    expected, rtol = getattr(g, f"{net}_{mode}_{RECORDED[loss]}_64"), 1e-4 if mode == "eval" else 1e-3
+    assert_close(found.total, expected[0], rtol=rtol)
+    assert_close([found.scalars[name] for name in METERS], expected[1:], rtol=rtol)
+
+
+@pytest.mark.parametrize("net", ["pairnet", "fusionnet"])
+@pytest.mark.parametrize(("mode", "rtol"), [("eval", 1e-3), ("train", 2e-2)])
+def test_training_gradients(training, net, mode, rtol):
+    g, model, found = training(net, mode, dtype=torch.float64)  # in float32 ReLUs that switch change norms by 1e-3
+    found.total.backward()
+    parts = [part for part in PARTS if net == "fusionnet" or part != "lstm_fusion"]
+    for part in parts:
+        child = model.get_submodule("lstm" if part == "lstm_fusion" else part)
+        norm = torch.cat([p.grad.flatten() for p in child.parameters()]).norm()
+        assert_close(norm, getattr(g, f"{net}_{mode}_gradnorm_{part}_64"), rtol=rtol)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Training data
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def test_training_samples(golden):
+    expected, poses = golden("deep_video_mvs/training_samples.json"), golden("deep_video_mvs/keyframe_poses.npz").poses
+    distances = samples.Distances(poses.double())
+    assert [list(pair) for pair in samples.pairs(distances)] == expected["pairs"]
+    for length in (3, 8):
+        found = samples.subsequences(distances, length)
+        assert [list(window) for window in found] == expected[f"subsequences_{length}"]
+
+
+def test_colour(golden):
+    g = golden("deep_video_mvs/augmentation.npz")
+    assert_near(augmentation.gamma(g.image, 0.83), g.gamma_0p83, 1e-5)
+    assert_near(augmentation.contrast(g.image, 1.15), g.contrast_1p15, 1e-5)
+    assert_near(augmentation.brightness(g.image, -0.02), g.brightness_m0p02, 1e-5)
+    both = augmentation.contrast(augmentation.gamma(g.image, 1.1), 0.9)
+    assert_near(augmentation.brightness(both, 0.03), g.gcb, 1e-5)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_preparation(golden, golden_path, number):
+    g = golden("deep_video_mvs/preprocess.npz")
+    image = read_image(golden_path("deep_video_mvs/preprocess_image.png"))
+    depth = read_depth(golden_path("deep_video_mvs/preprocess_depth.png"), 1000.0)
+    camera = Camera.from_matrix(g.K_in, image.shape[-1], image.shape[-2])
+    clip = Clip(image[None, None], (camera,), depth=depth[None, None])
+    width, height, crops, border = (int(v) for v in getattr(g, f"config_{number}"))
+    margins = augmentation.crop_margins(image.shape[-1], image.shape[-2], width, height, border) if crops else (0, 0)
+    assert list(margins) == getattr(g, f"crop_xy_{number}").tolist()
+    fitted = augmentation.fit(clip, height, width, "published", bool(crops), border)
+    assert_close(fitted.cameras[0].matrix(torch.float64), getattr(g, f"K_{number}_64"), rtol=1e-6)
+    assert_close(normalize(fitted.images[0, 0]), getattr(g, f"image_{number}"), atol=1e-4)
+    assert_close(fitted.depth[0, 0, 0], getattr(g, f"depth_{number}"), atol=1e-6)

@@ -1,7 +1,7 @@
 """Which frames of a posed stream are worth a prediction, and which earlier ones to match them with.
 
-The keyframe buffer of DeepVideoMVS (spec deep_video_mvs 4) as functions over an explicit state. Poses are cam_to_world in
-metres, double precision; a pose that is None or not finite means that tracking failed.
+The keyframe buffer of DeepVideoMVS (spec deep_video_mvs 4) as functions over an explicit state. Poses are cam_to_world
+in metres, double precision; a pose that is None or not finite means that tracking failed.
 """
 
 from __future__ import annotations

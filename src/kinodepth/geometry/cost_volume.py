@@ -27,7 +27,7 @@ def plane_sweep_volume(
     depths: Tensor,
     convention: Convention = "exact",
 ) -> Tensor:
-    """Mean over channels and views of reference times warped measurement feature, B x D x h x w (spec deep_video_mvs 2.3).
+    """Mean over channels and views of reference times warped measurement: B x D x h x w (spec deep_video_mvs 2.3).
 
     ``reference`` B x C x h x w, ``measurements`` B x V x C x h x w, ``measurement_from_reference`` B x V x 4 x 4 in the
     unit of ``depths`` (D), ``intrinsics`` B x 3 x 3 in pixels of the feature maps, the same for all views. Samples out

@@ -37,8 +37,8 @@ def relative(cam_to_world_a: Tensor, cam_to_world_b: Tensor) -> Tensor:
 
 
 def move_between(cam_to_world_a: Tensor, cam_to_world_b: Tensor) -> Tensor:
-    """As ``relative`` for recorded poses, in double precision and by a true inverse: their rotations are orthogonal to a
-    few digits only, and published numbers depend on what that makes of them."""
+    """As ``relative`` for recorded poses, in double precision and by a true inverse: their rotations are orthogonal to
+    a few digits only, and published numbers depend on what that makes of them."""
     return torch.linalg.solve(cam_to_world_a.double(), cam_to_world_b.double())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from kinodepth.types import Convention, InputError
 
@@ -29,6 +30,7 @@ class PairConfig:
     window: int = 2  # frames per training window (published: 2 pair, 8 fusion)
     learning_rate: float = 1e-4  # Adam, constant (published)
     steps: tuple[int, ...] = (200_000, 400_000)  # per stage: without the extractor, everything (published)
+    loss: Literal["inverse", "l1", "relative", "huber"] = "inverse"  # what is compared per pixel (published)
     flip: bool = True  # mirror half of the predictions' inputs in training (published, pair net)
     reverse: bool = True  # run half of the windows backwards (published)
     scale_geometry: bool = True  # scale depths and translations by up to 1.5 (published)
@@ -60,7 +62,7 @@ class FusionConfig(PairConfig):
     batch_size: int = 4
     window: int = 8
     # Steps per stage: cell and decoder; and pyramid and encoder; everything; the cell alone on predicted depth (the
-    # paper's last stage, which the released code lacks). Published: one epoch of 100,000 each, 1,000,000 in all, 25,000.
+    # paper's last stage, which the released code lacks). Published: epochs of 100,000, 1,000,000 in all, then 25,000.
     steps: tuple[int, ...] = (100_000, 100_000, 775_000, 25_000)
     cell_learning_rate: float = 5e-5  # of the last stage (published)
     flip: bool = False  # published: not in the fusion net

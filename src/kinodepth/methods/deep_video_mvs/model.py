@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ from kinodepth.methods.deep_video_mvs.networks import (
     FeaturePyramid,
     RecurrentCell,
 )
-from kinodepth.methods.deep_video_mvs.propagation import divide_intrinsics
+from kinodepth.methods.deep_video_mvs.propagation import divide_intrinsics, project_depth, warp_hidden
 from kinodepth.methods.weights import read_weights
 from kinodepth.networks.batch_norm import batch_groups
 from kinodepth.types import InputError
@@ -57,7 +59,7 @@ class PairNet(nn.Module):
         with self.batched(groups):
             return self.feature_pyramid(self.feature_extractor(images))
 
-    def batched(self, groups: int):  # type: ignore[no-untyped-def]
+    def batched(self, groups: int) -> AbstractContextManager[None]:
         """Let batch norm see ``groups`` calls in a batch, unless its statistics are joint."""
         return batch_groups(self, 1 if self.joint_statistics else groups)
 
@@ -74,10 +76,42 @@ class PairNet(nn.Module):
             self.get_submodule(part).load_state_dict(own)
 
 
+class Memory(NamedTuple):
+    """What the fusion net carries on: ``hidden`` and ``cell`` B x 512 x H/32 x W/32 of the view with ``pose`` B x 4 x 4
+    (cam_to_world) and the ``depth`` B x 1 x H x W predicted for it."""
+
+    hidden: Tensor
+    cell: Tensor
+    depth: Tensor
+    pose: Tensor
+
+
 class FusionNet(PairNet):
     """The pair net with a recurrent cell between encoder and decoder."""
 
     config: FusionConfig
+
+    def recall(
+        self,
+        bottom: Tensor,
+        memory: Memory | None,
+        pose: Tensor,
+        intrinsics: Tensor,
+        estimate: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The next hidden and cell state of the bottleneck ``bottom`` B x 512 x H/32 x W/32 (spec 2.7).
+
+        ``estimate`` B x 1 x H/32 x W/32 is the depth by which the hidden state is moved to this view; default: the
+        remembered prediction as seen from here, no gradient. The cell state stays where it is.
+        """
+        if memory is None:
+            return self.lstm(bottom, torch.zeros_like(bottom), torch.zeros_like(bottom))
+        convention = self.config.convention
+        if estimate is None:
+            estimate = project_depth(memory.depth, memory.pose, pose, intrinsics, convention)[..., ::16, ::16]
+        move, grid = move_between(memory.pose, pose).to(estimate), divide_intrinsics(intrinsics, 32).to(estimate)
+        hidden = warp_hidden(memory.hidden, estimate, move, grid, convention)
+        return self.lstm(bottom, hidden, memory.cell)
 
 
 def match(
@@ -92,12 +126,13 @@ def match(
 
     Poses are cam_to_world, B x 4 x 4 and B x V x 4 x 4 in metres; ``intrinsics`` B x 3 x 3 those of the image.
     """
+    dtype, device = torch.promote_types(reference.dtype, torch.float32), reference.device
     return plane_sweep_volume(
-        reference,
-        measurements,
-        move_between(measurement_poses, pose[:, None]).to(reference.dtype),
-        divide_intrinsics(intrinsics, 2),
-        plane_depths(PLANES, config.near, config.far, device=reference.device),
+        reference.to(dtype),
+        measurements.to(dtype),
+        move_between(measurement_poses, pose[:, None]).to(device, dtype),
+        divide_intrinsics(intrinsics, 2).to(dtype),
+        plane_depths(PLANES, config.near, config.far, dtype=dtype, device=device),
         config.convention,
     )
 

@@ -30,7 +30,7 @@ def project_depth(
     farthest (spec deep_video_mvs 2.7). Not differentiable.
     """
     height, width = depth.shape[-2] // 2, depth.shape[-1] // 2
-    points = transform(move_between(current, previous).to(depth.dtype), back_project(depth.detach(), intrinsics))
+    points = transform(move_between(current, previous).to(depth), back_project(depth.detach(), intrinsics))
     half = divide_intrinsics(intrinsics, 2)
     z = points[:, 2:].clamp(min=0)
     x, y, _ = torch.cat((points[:, :2], z), 1).unbind(1)
@@ -61,5 +61,8 @@ def warp_hidden(
         (points[:, :2] * torch.where(in_front, 1 / torch.where(in_front, z, 1), 1), torch.ones_like(z)), 1
     )
     pixels = torch.stack([(intrinsics[:, i, :, None, None] * scaled).sum(1) for i in range(2)], 1)
-    known = depth > HOLE if convention == "published" else (depth > HOLE) & in_front
-    return torch.where(known, sample(hidden, pixels), 0)
+    warped = sample(hidden, pixels)
+    if convention == "exact":
+        return torch.where((depth > HOLE) & in_front, warped, 0)
+    # The released code clears states behind autograd's back: the gradient passes as if they were kept.
+    return warped - torch.where(depth > HOLE, 0, warped).detach()
