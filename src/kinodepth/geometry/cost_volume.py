@@ -43,10 +43,13 @@ def plane_sweep_volume(
     at_infinity = homography(rotation, intrinsics[:, None].expand_as(rotation), to_pixels.expand_as(rotation))
     shift = product(to_pixels, translation)[..., 0]
     learns = torch.is_grad_enabled() and (reference.requires_grad or measurements.requires_grad)
-    if learns or reference.device.type != "cpu" or reference.dtype != torch.float32:
-        return _sampled_volume(reference, measurements, at_infinity, shift, depths, convention)
-    volumes = [_gathered_volume(*item, depths, convention) for item in zip(reference, measurements, at_infinity, shift)]
-    return torch.stack(volumes)
+    rows = measurements.shape[1] * (height + 3) * (width + 3)  # of the table, counted in float32
+    gathers = reference.device.type == "cpu" and reference.dtype == torch.float32 and not learns and rows < 1 << 24
+    with torch.autocast(reference.device.type, enabled=False):  # whose matrix products would round pixels
+        if not gathers:
+            return _sampled_volume(reference, measurements, at_infinity, shift, depths, convention)
+        items = zip(reference, measurements, at_infinity, shift)
+        return torch.stack([_gathered_volume(*item, depths, convention) for item in items])
 
 
 def _sampled_volume(

@@ -42,6 +42,7 @@ class PairConfig:
     convention: Convention = "exact"  # geometry; `published` repeats the released code for its checkpoints
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))  # a list when it comes from a file
         sizes = (self.height, self.width, self.train_height, self.train_width)
         if any(size % 32 or size < 64 for size in sizes):
             raise InputError(

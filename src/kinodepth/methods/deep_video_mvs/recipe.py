@@ -9,7 +9,7 @@ import torch
 
 from kinodepth.methods.base import Stage
 from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
-from kinodepth.types import Sequence
+from kinodepth.types import InputError, Sequence
 
 ALL = ("feature_extractor", "feature_pyramid", "encoder", "decoder")
 PAIR_STAGES = {"matching": ("feature_pyramid", "encoder", "decoder"), "all": ALL}
@@ -39,6 +39,10 @@ def stages(config: PairConfig) -> list[Stage]:
 
     fusion = isinstance(config, FusionConfig)
     parts = FUSION_STAGES if fusion else PAIR_STAGES
+    if len(parts) != len(config.steps) or not any(config.steps):
+        raise InputError(
+            f"steps {config.steps} do not fit the stages {', '.join(parts)}; expected one number per stage, not all 0"
+        )
     found = []
     for (name, trained), steps in zip(parts.items(), config.steps, strict=True):
         rate = config.cell_learning_rate if isinstance(config, FusionConfig) and name == "cell" else None
