@@ -15,7 +15,7 @@ from kinodepth.geometry.sampling import sample
 from kinodepth.geometry.warp import homography
 from kinodepth.types import Convention
 
-TILE = 16  # pixels: a tile of the reference and its samples on all planes stay in a processor's second cache
+TILE = (8, 32)  # rows and columns of the reference whose samples on all planes stay in a processor's second cache
 PLANES_AT_ONCE = 8  # in the differentiable form
 
 
@@ -82,60 +82,64 @@ def _gathered_volume(
     operation; tile by tile, so that the samples never leave the cache, and without planes that a tile cannot see.
     """
     (views, channels), (height, width) = measurements.shape[:2], reference.shape[-2:]
-    down, across = -(-height // TILE), -(-width // TILE)
+    down, across = -(-height // TILE[0]), -(-width // TILE[1])
     table = F.pad(measurements, (1, 2, 1, 2)).permute(0, 2, 3, 1).contiguous().view(-1, channels)
     framed = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])  # the table's pixel 1 is the map's 0
-    rays = plane_rays(product(framed, at_infinity), down * TILE, across * TILE).transpose(0, 1)  # 3 x V x ..
+    rays = plane_rays(product(framed, at_infinity), down * TILE[0], across * TILE[1]).transpose(0, 1)  # 3 x V x ..
     shift = product(framed, shift[..., None])[..., 0].T
     spans = _visible(rays, shift, depths, (width + 1, height + 1))
-    lines = torch.stack((rays, shift[..., None, None].expand_as(rays)), -1)  # a point is ray * depth + shift
-    lines = _tiled(lines.permute(2, 3, 0, 1, 4)).transpose(1, 2).transpose(2, 3).flatten(1, 3)
-    planes = torch.stack((depths, torch.ones_like(depths)))
-    space = (0, across * TILE - width, 0, down * TILE - height)
-    features = _tiled(F.pad(reference, space).permute(1, 2, 0) / (channels * views))
+    lines, start = _tiled(rays.permute(2, 3, 0, 1)).permute(0, 2, 3, 1)[..., None].contiguous(), shift[..., None, None]
+    space = (0, across * TILE[1] - width, 0, down * TILE[0] - height)
+    features = _tiled(F.pad(reference, space).permute(1, 2, 0) / (channels * views))[:, :, None]
     volume = features.new_zeros(*features.shape[:2], len(depths))
-    for number, (first, last, crosses) in enumerate(spans):
+    mixing = _mixing(views, width + 3, (width + 3) * (height + 3))
+    for line, feature, scores, (first, last, crosses) in zip(lines, features, volume, spans):
         if first == last:
             continue
-        points = (lines[number] @ planes[:, first:last]).view(3, views, TILE * TILE, last - first)
+        points = torch.mul(line, depths[first:last]).add_(start)
         z = points[2].add_(1e-8 * depths[first:last]).reciprocal_() if crosses else points[2].reciprocal_()
         pixels = points[:2].mul_(z)
         if crosses:
             pixels = torch.where(z > 0, pixels, 0.0) if convention == "exact" else pixels.nan_to_num_(0.0)
-        indices, weights = _corners(pixels, (width, height))
-        warped = F.embedding_bag(indices, table, per_sample_weights=weights, mode="sum")
-        found = torch.bmm(features[number, :, None], warped.view(TILE * TILE, -1, channels).mT)  # twice as fast as m v
-        volume[number, :, first:last] = found[:, 0]
-    whole = volume.view(down, across, TILE, TILE, -1).transpose(1, 2).reshape(down * TILE, across * TILE, -1)
+        rows, weights = _corners(pixels, (width, height), *mixing)
+        warped = F.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+        torch.bmm(feature, warped.view(len(feature), -1, channels).mT, out=scores[:, None, first:last])
+    whole = volume.view(down, across, *TILE, -1).transpose(1, 2).reshape(down * TILE[0], across * TILE[1], -1)
     return whole[:height, :width].permute(2, 0, 1)
 
 
 def _tiled(maps: Tensor) -> Tensor:
-    """Cut maps H x W x .. into tiles: N x TILE^2 x .., in raster order."""
-    tiles = maps.unflatten(1, (-1, TILE)).unflatten(0, (-1, TILE)).transpose(1, 2)
+    """Cut maps H x W x .. into tiles: N x pixels of a tile x .., in raster order."""
+    tiles = maps.unflatten(1, (-1, TILE[1])).unflatten(0, (-1, TILE[0])).transpose(1, 2)
     return tiles.flatten(0, 1).flatten(1, 2)
 
 
-def _corners(pixels: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def _mixing(views: int, stride: int, count: int) -> tuple[Tensor, Tensor]:
+    """Matrices that lay out, for ``_corners``, four weights and four rows of the table per view next to each other."""
+    each = torch.eye(views)
+    shares = torch.tensor([[1.0, 0, 0, 0], [-1, 1, 0, 0], [-1, 0, 1, 0], [1, -1, -1, 1]])  # of 1, x, y, x y
+    first = torch.arange(views)[:, None] * count + torch.tensor([0, 1, stride, stride + 1])
+    to_weights = torch.einsum("pc,vw->pvwc", shares, each).reshape(4 * views, -1)
+    return to_weights, torch.cat((each.repeat_interleave(4, 1), first.view(1, -1)))
+
+
+def _corners(pixels: Tensor, size: tuple[int, int], to_weights: Tensor, to_rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of the table (int32) and weights, both N x 4 V, of samples at ``pixels`` 2 x V x P x D, which it uses up.
 
-    Matrix products lay out what would be 8 V strided writes; float32 holds row numbers up to 2^24 exactly.
+    Matrix products replace 8 V strided writes; float32 holds row numbers up to 2^24 exactly.
     """
-    views, samples, stride = pixels.shape[1], pixels[0, 0].numel(), size[0] + 3
+    views, samples = pixels.shape[1], pixels[0, 0].numel()
     pixels[0].clamp_(0, size[0] + 1)
     pixels[1].clamp_(0, size[1] + 1)
+    pixels = pixels.view(2, views, samples)
     corner = pixels.floor()
-    parts = pixels.new_ones(4, views, samples)  # 1, x, y, x y in a cell
-    torch.sub(pixels.flatten(2), corner.flatten(2), out=parts[1:3])
+    parts, numbers = pixels.new_empty(4, views, samples), pixels.new_empty(views + 1, samples)
+    parts[0].fill_(1)  # then x, y, x y inside a cell
+    torch.sub(pixels, corner, out=parts[1:3])
     torch.mul(parts[1], parts[2], out=parts[3])
-    numbers = pixels.new_ones(views + 1, samples)
-    torch.add(corner[0].flatten(1), corner[1].flatten(1), alpha=stride, out=numbers[:views])
-    each = torch.eye(views)
-    mix = torch.tensor([[1.0, 0, 0, 0], [-1, 1, 0, 0], [-1, 0, 1, 0], [1, -1, -1, 1]])  # part x corner
-    weights = parts.flatten(0, 1).T @ torch.einsum("pc,vw->pvwc", mix, each).reshape(4 * views, -1)
-    first = torch.arange(views)[:, None] * (stride * (size[1] + 3)) + torch.tensor([0, 1, stride, stride + 1])
-    rows = numbers.T @ torch.cat((each.repeat_interleave(4, 1), first.view(1, -1)))
-    return rows.to(torch.int32), weights
+    torch.add(corner[0], corner[1], alpha=size[0] + 3, out=numbers[:views])
+    numbers[views].fill_(1)
+    return (numbers.T @ to_rows).to(torch.int32), parts.flatten(0, 1).T @ to_weights
 
 
 def _visible(rays: Tensor, shift: Tensor, depths: Tensor, last: tuple[int, int]) -> list[tuple[int, int, bool]]:
@@ -144,7 +148,7 @@ def _visible(rays: Tensor, shift: Tensor, depths: Tensor, last: tuple[int, int])
     Decided at the corners of a tile: they enclose it in every view, unless that camera is in between.
     """
     height, width = rays.shape[-2:]
-    edges = [torch.arange(0, size, TILE)[:, None] + torch.tensor([0, TILE - 1]) for size in (height, width)]
+    edges = [torch.arange(0, n, step)[:, None] + torch.tensor([0, step - 1]) for n, step in zip((height, width), TILE)]
     corners = rays[:, :, edges[0][:, None, :, None], edges[1][None, :, None, :]].flatten(2, 3).flatten(3)
     points = corners[..., None] * depths + shift[..., None, None, None]  # 3 x V x tiles x 4 x D
     z = points[2]
