@@ -52,6 +52,12 @@ def golden() -> Callable[[str], Any]:
 
 
 @pytest.fixture
+def golden_path() -> Callable[[str], Path]:
+    """``golden_path("method/file")`` -> where a recorded file lies that is neither numbers nor JSON."""
+    return _path
+
+
+@pytest.fixture
 def seeded_weights() -> Callable[[str], dict[str, torch.Tensor]]:
     """``seeded_weights("method/net.manifest.json")`` -> the state dict that the fixture was recorded with."""
 

@@ -17,20 +17,30 @@ from kinodepth.methods.base import Method
 from kinodepth.methods.weights import read_weights, save_weights
 from kinodepth.types import Sequence
 
-SMALL = {"height": 64, "width": 96, "batch_size": 2, "pretrained": False}  # where the configuration has such a field
+# Where the configuration has such a field.
+SMALL = {"height": 64, "width": 96, "train_height": 64, "train_width": 96, "batch_size": 2, "pretrained": False}
 EVERY = {**{name: methods.load(name) for name in methods.available()}, **toy_method.METHODS}
 every_method = pytest.mark.parametrize("method", EVERY.values(), ids=EVERY.keys())
 
 
 def small(method: Method):
-    known = {field.name for field in fields(method.config)}
-    return method.config(**{key: value for key, value in SMALL.items() if key in known})
+    known = {field.name: field.default for field in fields(method.config)}
+    settings = {key: value for key, value in SMALL.items() if key in known}
+    if "window" in known:  # frames of a recurrent training window
+        settings["window"] = min(3, known["window"])
+    return method.config(**settings)
+
+
+def recording(method: Method):
+    """A synthetic recording; of a camera that gets somewhere for methods that match posed frames."""
+    return _recording("cam_to_world" in method.requires.inference)
 
 
 @cache
-def recording():
-    """A synthetic recording with a prior: its own depth in another unit, shifted."""
-    found = sequence(seed=3, kind="room", frames=6, width=128, height=96)
+def _recording(travels: bool):
+    """With a prior: its own depth in another unit, shifted."""
+    motion = {"frames": 14, "motion": "driving", "fps": 5.0} if travels else {"frames": 6}
+    found = sequence(seed=3, kind="room", width=128, height=96, **motion)
     priors = [{"prior_depth": lambda read=record.load["depth"]: 0.4 * read() + 0.3} for record in found.records]
     records = [replace(record, load={**record.load, **prior}) for record, prior in zip(found.records, priors)]
     return Sequence(found.name, records, found.source)
@@ -42,9 +52,9 @@ def build(method: Method):
 
 
 def batch(method: Method, stage):
-    windows = stage.clips(recording())[: stage.batch_size]
+    windows = stage.clips(recording(method))[: stage.batch_size]
     needed = stage.fields | method.requires.training
-    clips = [read_clip(recording(), window, stage.target, needed) for window in windows]
+    clips = [read_clip(recording(method), window, stage.target, needed) for window in windows]
     return collate([stage.augment(clip, torch.Generator().manual_seed(i)) for i, clip in enumerate(clips)])
 
 
@@ -66,7 +76,7 @@ def test_describes_itself(method):
     assert method.card.is_file()
     for name, preset in method.presets.items():
         assert method.config(**preset), name
-    assert recording().provides >= method.requires.training | method.requires.inference
+    assert recording(method).provides >= method.requires.training | method.requires.inference
 
 
 @every_method
@@ -119,7 +129,7 @@ def test_validation_is_a_finite_number_without_draws(method):
     model = build(method).eval()
     stage = method.stages(small(method))[-1]
     needed = stage.fields | method.requires.training
-    clip = stage.prepare(read_clip(recording(), stage.clips(recording())[0], stage.target, needed))
+    clip = stage.prepare(read_clip(recording(method), stage.clips(recording(method))[0], stage.target, needed))
     with torch.no_grad():
         first, second = method.validate(model, clip), method.validate(model, clip)
     assert first.ndim == 0
@@ -131,9 +141,9 @@ def test_validation_is_a_finite_number_without_draws(method):
 def test_stream_equals_offline(method):
     model = build(method)
     predictor = method.predictor(model)
-    streamed = list(predict(recording().frames(), predictor))
+    streamed = list(predict(recording(method).frames(), predictor))
     state, offline = predictor.init(), []
-    for frame in recording():
+    for frame in recording(method):
         prediction, state = predictor.step(frame, state)
         if prediction is not None:
             offline.append(prediction)
@@ -152,7 +162,7 @@ def test_predicting_leaves_the_model_alone(method):
     model = build(method).train()
     before = state_of(model)
     predictor = method.predictor(model)
-    predictor.step(recording().read(0), predictor.init())
+    next(predict(recording(method).frames(), predictor))
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
@@ -166,10 +176,5 @@ def test_weights_survive_the_file(method, tmp_path):
     torch.manual_seed(1)
     other = method.build(method.config(**config))
     other.load_state_dict(state)
-    frame = recording().read(0)
-    depths = []
-    for each in (model, other):
-        predictor = method.predictor(each)
-        prediction, _ = predictor.step(frame, predictor.init())
-        depths.append(prediction.depth)
+    depths = [next(predict(recording(method).frames(), method.predictor(each))).depth for each in (model, other)]
     assert torch.equal(*depths)

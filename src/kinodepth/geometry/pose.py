@@ -36,6 +36,12 @@ def relative(cam_to_world_a: Tensor, cam_to_world_b: Tensor) -> Tensor:
     return compose(invert(cam_to_world_a), cam_to_world_b)
 
 
+def move_between(cam_to_world_a: Tensor, cam_to_world_b: Tensor) -> Tensor:
+    """As ``relative`` for recorded poses, in double precision and by a true inverse: their rotations are orthogonal to
+    a few digits only, and published numbers depend on what that makes of them."""
+    return torch.linalg.solve(cam_to_world_a.double(), cam_to_world_b.double())
+
+
 def transform(a_from_b: Tensor, points: Tensor) -> Tensor:
     """Move points ``... x 3 x H x W`` from b to a by ``... x 4 x 4`` (or 3 x 4)."""
     columns = a_from_b[..., :3, :, None, None].unbind(-3)

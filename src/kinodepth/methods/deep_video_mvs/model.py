@@ -1,0 +1,142 @@
+"""Pair net and fusion net: the networks of ``networks`` under the names of their parts (spec deep_video_mvs 1, 2)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from kinodepth.geometry.cost_volume import plane_sweep_volume
+from kinodepth.geometry.depth import plane_depths, sigmoid_to_depth
+from kinodepth.geometry.pose import move_between
+from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
+from kinodepth.methods.deep_video_mvs.networks import (
+    PLANES,
+    Decoder,
+    Encoder,
+    FeatureExtractor,
+    FeaturePyramid,
+    RecurrentCell,
+)
+from kinodepth.methods.deep_video_mvs.propagation import divide_intrinsics, project_depth, warp_hidden
+from kinodepth.methods.weights import read_weights
+from kinodepth.networks.batch_norm import batch_groups
+from kinodepth.types import InputError
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the channels (spec 3)
+SHARED = ("feature_extractor", "feature_pyramid", "encoder")  # what the fusion net takes over from a pair net
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Map RGB ``... x 3 x H x W`` in [0, 1] to what the networks see."""
+    mean, std = (torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, STD))
+    return (images - mean) / std
+
+
+class PairNet(nn.Module):
+    """Depth of a view from matching it with others; no memory."""
+
+    def __init__(self, config: PairConfig) -> None:
+        super().__init__()
+        self.config = config
+        start = config.pretrained
+        from_pair = isinstance(start, str) and Path(start).suffix == ".safetensors"
+        self.feature_extractor = FeatureExtractor(False if from_pair else start)
+        self.feature_pyramid = FeaturePyramid()
+        self.encoder = Encoder()
+        if isinstance(config, FusionConfig):
+            self.lstm = RecurrentCell()
+        self.decoder = Decoder()
+        self.joint_statistics = config.joint_statistics and config.convention == "exact"
+        if from_pair:
+            self._start_from(str(start))
+
+    def pyramid(self, images: Tensor, groups: int = 1) -> list[Tensor]:
+        """Features at 1/2 .. 1/16 of normalised images N x 3 x H x W; ``groups`` as in ``batched``."""
+        with self.batched(groups):
+            return self.feature_pyramid(self.feature_extractor(images))
+
+    def batched(self, groups: int) -> AbstractContextManager[None]:
+        """Let batch norm see ``groups`` calls in a batch, unless its statistics are joint."""
+        return batch_groups(self, 1 if self.joint_statistics else groups)
+
+    def depths(self, sigmoids: list[Tensor]) -> list[Tensor]:
+        """Metres of the decoder's outputs."""
+        return [sigmoid_to_depth(value, self.config.near, self.config.far) for value in sigmoids]
+
+    def _start_from(self, path: str) -> None:
+        name, _, state, _ = read_weights(path)
+        if not name.startswith("deep_video_mvs"):
+            raise InputError(f"{path} holds weights of {name}; expected a pair net to start from; give other weights")
+        for part in SHARED:
+            own = {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
+            self.get_submodule(part).load_state_dict(own)
+
+
+class Memory(NamedTuple):
+    """What the fusion net carries on: ``hidden`` and ``cell`` B x 512 x H/32 x W/32 of the view with ``pose`` B x 4 x 4
+    (cam_to_world) and the ``depth`` B x 1 x H x W predicted for it."""
+
+    hidden: Tensor
+    cell: Tensor
+    depth: Tensor
+    pose: Tensor
+
+
+class FusionNet(PairNet):
+    """The pair net with a recurrent cell between encoder and decoder."""
+
+    config: FusionConfig
+
+    def recall(
+        self,
+        bottom: Tensor,
+        memory: Memory | None,
+        pose: Tensor,
+        intrinsics: Tensor,
+        estimate: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The next hidden and cell state of the bottleneck ``bottom`` B x 512 x H/32 x W/32 (spec 2.7).
+
+        ``estimate`` B x 1 x H/32 x W/32 is the depth by which the hidden state is moved to this view; default: the
+        remembered prediction as seen from here, no gradient. The cell state stays where it is.
+        """
+        if memory is None:
+            return self.lstm(bottom, torch.zeros_like(bottom), torch.zeros_like(bottom))
+        convention = self.config.convention
+        if estimate is None:
+            estimate = project_depth(memory.depth, memory.pose, pose, intrinsics, convention)[..., ::16, ::16]
+        move, grid = move_between(memory.pose, pose).to(estimate), divide_intrinsics(intrinsics, 32).to(estimate)
+        hidden = warp_hidden(memory.hidden, estimate, move, grid, convention)
+        return self.lstm(bottom, hidden, memory.cell)
+
+
+def match(
+    config: PairConfig,
+    reference: Tensor,
+    measurements: Tensor,
+    pose: Tensor,
+    measurement_poses: Tensor,
+    intrinsics: Tensor,
+) -> Tensor:
+    """The cost volume B x 64 x H/2 x W/2 of half-size features B x 32 x .. and B x V x 32 x .. (spec 2.3).
+
+    Poses are cam_to_world, B x 4 x 4 and B x V x 4 x 4 in metres; ``intrinsics`` B x 3 x 3 those of the image.
+    """
+    dtype, device = torch.promote_types(reference.dtype, torch.float32), reference.device
+    return plane_sweep_volume(
+        reference.to(dtype),
+        measurements.to(dtype),
+        move_between(measurement_poses, pose[:, None]).to(device, dtype),
+        divide_intrinsics(intrinsics, 2).to(dtype),
+        plane_depths(PLANES, config.near, config.far, dtype=dtype, device=device),
+        config.convention,
+    )
+
+
+def build(config: PairConfig) -> PairNet:
+    """The networks that ``config`` is for."""
+    return FusionNet(config) if isinstance(config, FusionConfig) else PairNet(config)
