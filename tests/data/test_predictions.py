@@ -92,7 +92,7 @@ def test_what_cannot_be_meant_is_one_sentence(tmp_path, name, content, message):
 def test_nothing_there(tmp_path):
     with pytest.raises(InputError, match=r"has no predictions; expected .png, .npy, .npz named by frame"):
         open_predictions(tmp_path)
-    with pytest.raises(InputError, match="is not a folder of predictions"):
+    with pytest.raises(InputError, match="is no folder; expected predictions"):
         open_predictions(tmp_path / "nowhere")
 
 
