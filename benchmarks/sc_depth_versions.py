@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from kinodepth.data.synthetic.write import write
 from kinodepth.engine.settings import resolve
 from kinodepth.engine.train import Options, train
 from kinodepth.evaluation import protocols
-from kinodepth.types import Sequence
+from kinodepth.evaluation.baselines import Baseline
+from kinodepth.types import Prediction, Sequence
 
 SCENES: dict[str, dict[str, Any]] = {
     "moving": {"kind": "street", "frames": 60, "width": 384, "height": 128},
@@ -65,13 +67,18 @@ def scores(name: str, question: str, seed: int, steps: int, out: Path) -> dict[s
     if train(method, config, [sequence], [sequence], run, Options(steps, seed=seed, resume=resume)).interrupted:
         raise SystemExit(130)
     model = kd.load(name, run / "checkpoints" / "last.safetensors")
-    predictions = {prediction.name: prediction for prediction in model.predict(sequence)}
+    found = compare({prediction.name: prediction for prediction in model.predict(sequence)}, sequence)
+    known.write_text(json.dumps(found))
+    return found
+
+
+def compare(predictions: Mapping[str, Prediction], sequence: Sequence) -> dict[str, float]:
+    """AbsRel of the regions that have pixels, and the hole rate of moving objects."""
     result = kd.evaluate(predictions, sequence, protocols.get("generic"))
     seen = [region for region, pixels in zip(result.regions, result.pixels.sum(0).tolist()) if pixels]
     found = {f"abs_rel {region}": result.average(region=region)["abs_rel"] for region in seen}
     if "dynamic" in seen:
         found["hole rate"] = result.holes["hole_rate_vs_ground_truth"]
-    known.write_text(json.dumps(found))
     return found
 
 
@@ -90,7 +97,12 @@ def main() -> None:
             if table is None:
                 table = Table("seed", "method", *found, title=f"{options.question}, {steps} steps")
             table.add_row(str(seed), name, *(f"{value:.3f}" for value in found.values()))
-    Console(width=120).print(table)
+        assert table is not None
+        sequence = recording(options.question, seed, options.out)
+        trivial = compare(Baseline(sequence), sequence)
+        table.add_row(str(seed), "constant depth", *(f"{value:.3f}" for value in trivial.values()))
+    if table is not None:
+        Console(width=120).print(table)
 
 
 if __name__ == "__main__":
