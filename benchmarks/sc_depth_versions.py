@@ -4,8 +4,9 @@
 
 moving: rendered streets with cars and people on the move; V3 gets a prior made from the exact depth, spoilt as
 degraded_prior.py says. shaky: rendered rooms at rest, seen by a hand-held camera with twice the usual shake, five
-frames a second (3 degrees from frame to frame in the median, 6 in every tenth). Each seed is a recording, initial weights and draws of its own; a network is
-trained on a recording and scored on it (generic protocol: one scale for the clip). What is done is not done again.
+frames a second (3 degrees from frame to frame in the median, 6 in every tenth). Each seed is a recording, initial
+weights and draws of its own; a network is trained on a recording and scored on it (generic protocol: one scale for the
+clip). What is done is not done again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ SCENES: dict[str, dict[str, Any]] = {
 METHODS = {"moving": ("sc_depth_v1", "sc_depth_v3"), "shaky": ("sc_depth_v1", "sc_depth_v2")}
 SETTINGS = {
     "moving": ["height=64", "width=192", "batch_size=4", "zoom=1.0"],
-    "shaky": ["height=64", "width=96", "batch_size=8", "zoom=1.0"],
+    "shaky": ["height=64", "width=96", "batch_size=4", "zoom=1.0"],
 }
 STEPS = {"moving": 400, "shaky": 1500}
 COMMON = ["pretrained=false", "learning_rate=2e-4"]
