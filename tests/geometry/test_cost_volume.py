@@ -113,3 +113,17 @@ def test_autocast_does_not_round_pixels():
     with torch.autocast("cpu", torch.bfloat16):
         low = plane_sweep_volume(*inputs)
     assert torch.equal(low, plane_sweep_volume(*inputs))
+
+
+@pytest.mark.parametrize("convention", ["exact", "published"])
+def test_gradients_in_float32_are_those_in_float64(convention):
+    """They take different ways: float32 warps again what float64 keeps."""
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        reference, measured, *rest = scene(views=tuple(MOVES)[:3], batch=2, dtype=dtype)
+        features = [reference.requires_grad_(), measured.requires_grad_()]
+        volume = plane_sweep_volume(*features, *rest, convention)
+        wanted = torch.rand(volume.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        found.append(torch.autograd.grad((volume * wanted).sum(), features))
+    for low, high in zip(*found):
+        torch.testing.assert_close(low.double(), high, rtol=0, atol=1e-4 * float(high.abs().max()))

@@ -12,7 +12,7 @@ from kinodepth.data.clips import collate, read_clip
 from kinodepth.data.synthetic import sequence
 from kinodepth.engine.stages import set_modes
 from kinodepth.inference.stream import predict
-from kinodepth.methods.deep_video_mvs import augmentation, convert, propagation
+from kinodepth.methods.deep_video_mvs import augmentation, convert, objective, propagation, recipe
 from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
 from kinodepth.methods.deep_video_mvs.model import Memory, build
 from kinodepth.methods.deep_video_mvs.predictor import DeepVideoMvsPredictor
@@ -236,6 +236,33 @@ def test_the_fusion_net_starts_from_a_pair_net(tmp_path):
     for key, value in pair.state_dict().items():
         if value.ndim > 1 or not key.startswith("decoder."):  # norms start alike everywhere
             assert torch.equal(value, state[key]) != key.startswith("decoder."), key
+
+
+def test_training_from_scratch_starts_in_the_middle_of_the_range(frames):
+    clip = Clip(torch.rand(2, 2, 3, 64, 96), (frames[0].camera.resize(96, 64),) * 2, 0, torch.eye(4).repeat(2, 2, 1, 1))
+    model = build(PairConfig(**SMALL)).train()
+    clip = replace(clip, depth=torch.ones(2, 2, 1, 64, 96))
+    with torch.no_grad():
+        depths, _ = objective.predict_pairs(model, clip, torch.zeros(2, dtype=torch.bool))
+    assert all(1.9 < depth.median() < 2.6 for depth in depths)  # sqrt(0.25 * 20) = 2.24
+    before = model.feature_extractor.layer1[1].running_var.clone()
+    published = build(PairConfig(**SMALL, convention="published"))
+    momenta = {m.momentum for m in published.feature_extractor.modules() if hasattr(m, "momentum")}
+    assert list(momenta) == pytest.approx([3e-4])
+    assert (before - 1).abs().mean() > 0.05  # a tenth of the way to the batch's own
+
+
+def test_the_rate_of_each_stage_falls_to_nothing_if_annealed():
+    config = FusionConfig(**SMALL, window=3, steps=(0, 0, 4, 2), anneal=True)
+    for stage in recipe.stages(config):
+        optimizer = stage.optimizer([torch.nn.Parameter(torch.zeros(1))])
+        schedule = stage.schedule(optimizer)
+        start = optimizer.param_groups[0]["lr"]
+        for _ in range(stage.steps):
+            optimizer.step()
+            schedule.step()
+        assert optimizer.param_groups[0]["lr"] < 1e-3 * start
+    assert recipe.stages(replace(config, anneal=False))[0].schedule is None
 
 
 def test_bad_settings_and_files_are_named(tmp_path):

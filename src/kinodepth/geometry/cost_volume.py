@@ -6,6 +6,8 @@ image: their pixel j is the image's pixel j * s, so that intrinsics divided by s
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -42,34 +44,71 @@ def plane_sweep_volume(
         to_pixels = to_pixels * shrink.to(intrinsics.device)[:, None]
     at_infinity = homography(rotation, intrinsics[:, None].expand_as(rotation), to_pixels.expand_as(rotation))
     shift = product(to_pixels, translation)[..., 0]
-    learns = torch.is_grad_enabled() and (reference.requires_grad or measurements.requires_grad)
     rows = measurements.shape[1] * (height + 3) * (width + 3)  # of the table, counted in float32
-    gathers = reference.device.type == "cpu" and reference.dtype == torch.float32 and not learns and rows < 1 << 24
+    gathers = reference.device.type == "cpu" and reference.dtype == torch.float32 and rows < 1 << 24
     with torch.autocast(reference.device.type, enabled=False):  # whose matrix products would round pixels
-        if not gathers:
-            return _sampled_volume(reference, measurements, at_infinity, shift, depths, convention)
-        items = zip(reference, measurements, at_infinity, shift)
-        return torch.stack([_gathered_volume(*item, depths, convention) for item in items])
+        if gathers:
+            found: Tensor = _Gathered.apply(reference, measurements, at_infinity, shift, depths, convention)
+            return found
+        return _sampled_volume(reference, measurements, at_infinity, shift, depths, convention)
 
 
 def _sampled_volume(
     reference: Tensor, measurements: Tensor, at_infinity: Tensor, shift: Tensor, depths: Tensor, convention: Convention
 ) -> Tensor:
-    """The volume by the library's sampler, a few planes at a time; for training and accelerators."""
-    height, width = reference.shape[-2:]
+    """The volume by the library's sampler, a few planes at a time; for accelerators and other precisions."""
     views, channels = measurements.shape[1:3]
-    rays = plane_rays(at_infinity, height, width)[:, :, None]  # B x V x 1 x 3 x h x w
     parts = []
     for some in depths.split(PLANES_AT_ONCE):
-        points = rays + shift[:, :, None, :, None, None] / some[:, None, None, None]
-        z = points[..., 2, :, :]
-        pixels = points[..., :2, :, :] / (z + 1e-8).unsqueeze(-3)
-        if convention == "exact":
-            pixels = torch.where((z > 0).unsqueeze(-3), pixels, -2.0)  # beyond the border: counts as 0
-        rows = pixels.flatten(0, 1).transpose(1, 2).flatten(2, 3)  # B V x 2 x (planes h) x w
-        warped = sample(measurements.flatten(0, 1), rows).view(-1, views, channels, len(some), height, width)
+        warped = _warped(measurements, at_infinity, shift, some, convention)
         parts.append((warped.sum(1) * reference[:, :, None]).sum(1) / (channels * views))
     return torch.cat(parts, 1)
+
+
+def _warped(measurements: Tensor, at_infinity: Tensor, shift: Tensor, depths: Tensor, convention: Convention) -> Tensor:
+    """The measurements as the reference would see them on each plane: B x V x C x D x h x w."""
+    height, width = measurements.shape[-2:]
+    rays = plane_rays(at_infinity, height, width)[:, :, None]  # B x V x 1 x 3 x h x w
+    points = rays + shift[:, :, None, :, None, None] / depths[:, None, None, None]
+    z = points[..., 2, :, :]
+    pixels = points[..., :2, :, :] / (z + 1e-8).unsqueeze(-3)
+    if convention == "exact":
+        pixels = torch.where((z > 0).unsqueeze(-3), pixels, -2.0)  # beyond the border: counts as 0
+    rows = pixels.flatten(0, 1).transpose(1, 2).flatten(2, 3)  # B V x 2 x (planes h) x w
+    found = sample(measurements.flatten(0, 1), rows)
+    return found.unflatten(2, (len(depths), height)).unflatten(0, measurements.shape[:2])
+
+
+class _Gathered(torch.autograd.Function):
+    """The volume on a processor. What is warped is not kept but warped again for the gradients: half the time of
+    training a pair net went into writing and reading it."""
+
+    @staticmethod
+    def forward(ctx: Any, reference: Tensor, measurements: Tensor, *geometry: Any) -> Tensor:
+        ctx.save_for_backward(reference, measurements, *geometry[:-1])
+        ctx.convention = geometry[-1]
+        at_infinity, shift, *rest = geometry
+        items = zip(reference, measurements, at_infinity, shift)
+        return torch.stack([_gathered_volume(*item, *rest) for item in items])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        reference, measurements, at_infinity, shift, depths = (saved.contiguous() for saved in ctx.saved_tensors)
+        views, channels = measurements.shape[1:3]
+        of_reference, of_measurements = torch.zeros_like(reference), torch.zeros_like(measurements)
+        for i in range(len(reference)):  # item by item stays in the cache
+            item = slice(i, i + 1)
+            scores = gradients[0][i] / (channels * views)
+            for some, weights in zip(depths.split(PLANES_AT_ONCE), scores.split(PLANES_AT_ONCE)):
+                with torch.enable_grad():
+                    features = measurements[item].detach().requires_grad_()
+                    warped = _warped(features, at_infinity[item], shift[item], some, ctx.convention)[0]
+                for view in warped.detach():
+                    for plane, weight in zip(view.unbind(1), weights):
+                        of_reference[i].addcmul_(plane, weight)
+                towards = reference[i, None, :, None] * weights
+                of_measurements[item] += torch.autograd.grad(warped, features, towards.expand_as(warped))[0]
+        return of_reference, of_measurements, None, None, None, None
 
 
 def _gathered_volume(

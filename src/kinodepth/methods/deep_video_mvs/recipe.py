@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from kinodepth.methods.base import Stage
 from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
@@ -21,11 +22,11 @@ FUSION_STAGES = {
 }
 # Repeats the released training: geometry, batch-norm statistics, augmentation.
 PUBLISHED = {"convention": "published", "freeze_statistics": False, "joint_statistics": False}
-# Ours, for a processor without accelerator.
-SMALL = {"height": 128, "width": 160, "train_height": 128, "train_width": 160, "pretrained": False}
+# Ours, for a processor without accelerator, from random weights: nothing is worth freezing at first.
+SMALL = {"height": 128, "width": 160, "train_height": 128, "train_width": 160, "pretrained": False, "anneal": True}
 PAIR_PRESETS: dict[str, dict[str, Any]] = {
     "published": PUBLISHED,
-    "small": {**SMALL, "batch_size": 4, "steps": (500, 1500), "learning_rate": 3e-4},
+    "small": {**SMALL, "batch_size": 2, "steps": (0, 3000), "learning_rate": 4e-4},
 }
 FUSION_PRESETS: dict[str, dict[str, Any]] = {
     "published": PUBLISHED,
@@ -54,6 +55,7 @@ def stages(config: PairConfig) -> list[Stage]:
             augment=partial(augmentation.augment, config=config),
             prepare=partial(augmentation.prepare, config=config),
             optimizer=partial(torch.optim.Adam, lr=rate or config.learning_rate),
+            schedule=partial(CosineAnnealingLR, T_max=steps) if config.anneal and steps else None,
             target=config.window - 1 if fusion else 0,
             fields=frozenset({"depth"}),
             parts=trained,
