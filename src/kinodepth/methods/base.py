@@ -1,13 +1,15 @@
 """The method contract: what a folder below ``methods/`` (or an entry point) offers to the rest of kinodepth.
 
 A method folder's ``__init__`` defines ``METHODS``, a dict from public name to ``Method``. Everything heavy is
-imported inside the functions, so that listing the methods stays cheap.
+imported ``later``, so that listing the methods stays cheap.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -87,6 +89,15 @@ class Conversion:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     surplus: tuple[str, ...] = ()
+
+
+def later(module: str, name: str) -> Callable[..., Any]:
+    """Function ``name`` of ``module``, which is imported when it is called."""
+    return partial(_call, module, name)
+
+
+def _call(module: str, name: str, *arguments: Any, **options: Any) -> Any:
+    return getattr(importlib.import_module(module), name)(*arguments, **options)
 
 
 @dataclass(frozen=True)

@@ -6,47 +6,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from kinodepth.methods.base import Conversion, Method, Objective, Predictor, Requires, Stage
+from kinodepth.methods.base import Method, Requires, later
 from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
 from kinodepth.methods.deep_video_mvs.recipe import FUSION_PRESETS, PAIR_PRESETS, stages
-from kinodepth.types import Clip
 
-# The networks and losses are imported when they are used: listing the methods stays cheap.
-
-
-def _build(config: PairConfig) -> nn.Module:
-    from kinodepth.methods.deep_video_mvs.model import build
-
-    return build(config)
-
-
-def _objective(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Generator) -> Objective:
-    from kinodepth.methods.deep_video_mvs.objective import objective
-
-    return objective(model, clip, stage, generator)
-
-
-def _validate(model: nn.Module, clip: Clip) -> Tensor:
-    from kinodepth.methods.deep_video_mvs.objective import validate
-
-    return validate(model, clip)
-
-
-def _predictor(model: nn.Module) -> Predictor:
-    from kinodepth.methods.deep_video_mvs.predictor import DeepVideoMvsPredictor
-
-    return DeepVideoMvsPredictor(model)
-
-
-def _convert(path: Path, config: type[PairConfig]) -> Conversion:
-    from kinodepth.methods.deep_video_mvs.convert import convert
-
-    return convert(path, config)
-
-
+CONVERT = later(f"{__name__}.convert", "convert")
 PAIR = Method(
     name="deep_video_mvs_pair",
     summary="Metric depth from a posed video: keyframes are matched with earlier ones (Duzceker et al. 2021).",
@@ -55,13 +19,13 @@ PAIR = Method(
     requires=Requires(
         training=frozenset({"camera", "cam_to_world", "depth"}), inference=frozenset({"camera", "cam_to_world"})
     ),
-    build=_build,
+    build=later(f"{__name__}.model", "build"),
     stages=stages,
-    objective=_objective,
-    predictor=_predictor,
-    convert=partial(_convert, config=PairConfig),
+    objective=later(f"{__name__}.objective", "objective"),
+    predictor=later(f"{__name__}.predictor", "DeepVideoMvsPredictor"),
+    convert=partial(CONVERT, config_type=PairConfig),
     card=Path(__file__).with_name("CARD.md"),
-    validate=_validate,
+    validate=later(f"{__name__}.objective", "validate"),
 )
 FUSION = replace(
     PAIR,
@@ -69,6 +33,6 @@ FUSION = replace(
     summary="Metric depth from a posed video: matching and a memory that follows the camera (Duzceker et al. 2021).",
     config=FusionConfig,
     presets=FUSION_PRESETS,
-    convert=partial(_convert, config=FusionConfig),
+    convert=partial(CONVERT, config_type=FusionConfig),
 )
 METHODS = {method.name: method for method in (PAIR, FUSION)}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from kinodepth.methods.base import Conversion
 from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
+from kinodepth.methods.published import read_pickle, rename
 from kinodepth.types import InputError
 
 # Published key, our key; {} is the same text in both.
@@ -47,20 +47,12 @@ DEEPER = re.compile(r"^(fpn\.(?:inner|layer)_blocks\.\d)\.0\.")
 
 def to_ours(key: str) -> str | None:
     """Our name of a published state key, None if there is none."""
-    return _rename(DEEPER.sub(r"\1.", key), NAMES)
+    return rename(DEEPER.sub(r"\1.", key), NAMES)
 
 
 def to_published(key: str) -> str | None:
     """The published name of one of our state keys, None if there is none."""
-    return _rename(key, [(ours, theirs) for theirs, ours in NAMES])
-
-
-def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
-    for old, new in names:
-        prefix = old.removesuffix("{}")
-        if key.startswith(prefix):
-            return new.format(key.removeprefix(prefix))
-    return None
+    return rename(key, [(ours, theirs) for theirs, ours in NAMES])
 
 
 def convert(path: Path, config_type: type[PairConfig] = FusionConfig) -> Conversion:
@@ -105,19 +97,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it wants to run {found[1]}" if found else "it is damaged or no pickle of tensors"
-        raise InputError(
-            f"{path} was not opened because {reason}; expected plain tensors; get it from its publisher"
-        ) from None
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError) as error:  # whatever garbage causes
-        lines = str(error).strip().splitlines() or ["it ends too early"]
-        raise InputError(
-            f"{path} cannot be read as a module's weights ({lines[0]}); expected a complete file; copy it again"
-        ) from None
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(f"{path} is no table of tensors; expected the published weights of one module")
+    content = read_pickle(path, "the published weights of one module")
+    if not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} is no table of tensors; expected the published weights of one module; give those")
     return content

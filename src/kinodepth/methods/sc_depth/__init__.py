@@ -6,78 +6,24 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
-
-from kinodepth.methods.base import Conversion, Method, Objective, Predictor, Requires, Stage
+from kinodepth.methods.base import Method, Requires, later
 from kinodepth.methods.sc_depth.config import ScDepthConfig, ScDepthV2Config, ScDepthV3Config
 from kinodepth.methods.sc_depth.recipe import PRESETS, PRESETS_V2, stages
-from kinodepth.types import Clip
 
-# The networks and losses are imported when they are used: listing the methods stays cheap.
-
-
-def _build(config: ScDepthConfig) -> nn.Module:
-    from kinodepth.methods.sc_depth.model import build
-
-    return build(config)
-
-
-def _objective_v1(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Generator) -> Objective:
-    from kinodepth.methods.sc_depth.objective import objective
-
-    return objective(model, clip, stage, generator)
-
-
-def _objective_v2(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Generator) -> Objective:
-    from kinodepth.methods.sc_depth.rectification import objective
-
-    return objective(model, clip, stage, generator)
-
-
-def _objective_v3(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Generator) -> Objective:
-    from kinodepth.methods.sc_depth.prior_guidance import objective
-
-    return objective(model, clip, stage, generator)
-
-
-def _validate(model: nn.Module, clip: Clip) -> Tensor:
-    from kinodepth.methods.sc_depth.objective import validate
-
-    return validate(model, clip)
-
-
-def _validate_v2(model: nn.Module, clip: Clip) -> Tensor:
-    from kinodepth.methods.sc_depth.rectification import validate
-
-    return validate(model, clip)
-
-
-def _predictor(model: nn.Module) -> Predictor:
-    from kinodepth.methods.sc_depth.predictor import ScDepthPredictor
-
-    return ScDepthPredictor(model)
-
-
-def _convert(path: Path, config: type[ScDepthConfig]) -> Conversion:
-    from kinodepth.methods.sc_depth.convert import convert
-
-    return convert(path, config)
-
-
+CONVERT = later(f"{__name__}.convert", "convert")
 V1 = Method(
     name="sc_depth_v1",
     summary="Self-supervised depth and pose from plain video; geometry consistency (Bian et al., IJCV 2021).",
     config=ScDepthConfig,
     presets=PRESETS,
     requires=Requires(training=frozenset({"camera"})),
-    build=_build,
+    build=later(f"{__name__}.model", "build"),
     stages=stages,
-    objective=_objective_v1,
-    predictor=_predictor,
-    convert=partial(_convert, config=ScDepthConfig),
+    objective=later(f"{__name__}.objective", "objective"),
+    predictor=later(f"{__name__}.predictor", "ScDepthPredictor"),
+    convert=partial(CONVERT, config_type=ScDepthConfig),
     card=Path(__file__).with_name("CARD.md"),
-    validate=_validate,
+    validate=later(f"{__name__}.objective", "validate"),
 )
 V2 = replace(
     V1,
@@ -86,10 +32,10 @@ V2 = replace(
     config=ScDepthV2Config,
     presets=PRESETS_V2,
     stages=partial(stages, parts=("depth_net", "pose_net", "rectify_net")),
-    objective=_objective_v2,
-    convert=partial(_convert, config=ScDepthV2Config),
+    objective=later(f"{__name__}.rectification", "objective"),
+    convert=partial(CONVERT, config_type=ScDepthV2Config),
     card=Path(__file__).with_name("CARD_V2.md"),
-    validate=_validate_v2,
+    validate=later(f"{__name__}.rectification", "validate"),
 )
 V3 = replace(
     V1,
@@ -98,8 +44,8 @@ V3 = replace(
     config=ScDepthV3Config,
     requires=Requires(training=frozenset({"camera", "prior_depth"})),
     stages=partial(stages, fields=frozenset({"prior_depth"})),
-    objective=_objective_v3,
-    convert=partial(_convert, config=ScDepthV3Config),
+    objective=later(f"{__name__}.prior_guidance", "objective"),
+    convert=partial(CONVERT, config_type=ScDepthV3Config),
     card=Path(__file__).with_name("CARD_V3.md"),
 )
 METHODS = {method.name: method for method in (V1, V2, V3)}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from kinodepth.methods.base import Conversion
+from kinodepth.methods.published import read_pickle, rename
 from kinodepth.methods.sc_depth.config import ScDepthConfig, ScDepthV2Config, ScDepthV3Config
 from kinodepth.types import InputError
 
@@ -59,20 +59,12 @@ SWITCHES = {
 
 def to_ours(key: str) -> str | None:
     """Our name of a published state key, None if there is none."""
-    return _rename(key, NAMES)
+    return rename(key, NAMES)
 
 
 def to_published(key: str) -> str | None:
     """The published name of one of our state keys, None if there is none."""
-    return _rename(key, [(ours, theirs) for theirs, ours in NAMES])
-
-
-def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
-    for old, new in names:
-        prefix = old.removesuffix("{}")
-        if key.startswith(prefix):
-            return new.format(key.removeprefix(prefix))
-    return None
+    return rename(key, [(ours, theirs) for theirs, ours in NAMES])
 
 
 def convert(path: Path, config_type: type[ScDepthConfig] = ScDepthConfig) -> Conversion:
@@ -81,7 +73,7 @@ def convert(path: Path, config_type: type[ScDepthConfig] = ScDepthConfig) -> Con
     All versions share depth and pose net, so any file will do for prediction; a file without rectify net leaves its
     weights ``missing`` in V2. Raises ``InputError`` for anything else, and for pickles with code in them.
     """
-    content = _read(path)
+    content = read_pickle(path, "a published SC-Depth .ckpt file", [argparse.Namespace])
     state = content.get("state_dict")
     if not isinstance(state, Mapping) or not any(key.startswith("depth_net.") for key in state):
         raise InputError(f"{path} has no `state_dict` with a depth_net; expected a published SC-Depth checkpoint")
@@ -111,28 +103,6 @@ def convert(path: Path, config_type: type[ScDepthConfig] = ScDepthConfig) -> Con
         unexpected=tuple(unexpected),
         surplus=tuple(key for key in state if surplus.search(key)),
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"there is no checkpoint {path}; expected a published .ckpt file; check the path") from None
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it wants to run {found[1]}" if found else "it is damaged or no pickle of tensors"
-        raise InputError(
-            f"{path} was not opened because {reason}; expected plain tensors and options; get it from its publisher"
-        ) from None
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError) as error:  # whatever garbage causes
-        lines = str(error).strip().splitlines() or ["it ends too early"]
-        raise InputError(
-            f"{path} cannot be read as a checkpoint ({lines[0]}); expected a complete .ckpt file; copy it again"
-        ) from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; expected a published SC-Depth checkpoint")
-    return content
 
 
 def _settings(content: Mapping[str, Any], state: Mapping[str, Tensor], known: set[str]) -> dict[str, Any]:
