@@ -117,12 +117,13 @@ METHODS = {
 
 
 @contextmanager
-def registered() -> Iterator[Method]:
-    """Add the toy to the registry inside the block."""
+def registered(**changes: object) -> Iterator[Method]:
+    """Add the toy to the registry inside the block, with ``changes`` of its fields."""
     registry = methods._registry()
-    registry.update(METHODS)
+    before = dict(registry)
+    registry["toy"] = replace(METHODS["toy"], **changes)
     try:
-        yield METHODS["toy"]
+        yield registry["toy"]
     finally:
-        for name in METHODS:
-            registry.pop(name, None)
+        registry.clear()
+        registry.update(before)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from kinodepth import methods
 from kinodepth.cli.main import main
-from kinodepth.methods.base import Conversion
+from kinodepth.methods.base import Conversion, Requires
 from kinodepth.methods.weights import read_weights, save_weights
 from kinodepth.types import InputError
 from toy_method import ToyConfig, registered
@@ -43,6 +43,19 @@ def clip(tmp_path):
         Image.fromarray(picture).save(folder / "images" / f"{i:03d}.png")
     (folder / "intrinsics.txt").write_text("50 0 31.5\n0 50 23.5\n0 0 1\n")
     return folder
+
+
+def test_a_recording_alone_is_predicted_with_shipped_weights(weights, clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["predict", str(clip)]) == 2  # has no poses
+    assert "no camera poses and no model was named" in capsys.readouterr().err
+    needs_camera = Requires(inference=frozenset({"camera"}))
+    with registered(shipped=weights, requires=needs_camera) as method:
+        monkeypatch.setattr(methods, "_registry", lambda: {"toy": method})
+        assert main(["predict", "toy"]) == 2
+        assert "no source was given" in capsys.readouterr().err
+        assert main(["predict", str(clip)]) == 0
+    assert json.loads((tmp_path / "clip_depth" / "prediction.json").read_text())["frames"] == 4
 
 
 def test_predict_leaves_files_a_report_and_the_cost(weights, clip, tmp_path, capsys):

@@ -57,6 +57,16 @@ def test_weights_come_from_a_file_a_run_folder_or_by_their_path_alone(weights, t
         assert loaded.weights_sha256 == model.sha256(path)
 
 
+def test_weights_that_are_shipped_are_the_default(weights, tmp_path):
+    network, path = weights
+    with registered(shipped=path):
+        assert same(kd.load("toy").network, network)
+    torch.manual_seed(4)
+    save_weights(tmp_path / "half.safetensors", network, "toy", half=True)
+    with registered(shipped=tmp_path / "half.safetensors"):
+        assert kd.load("toy").network.body.weight.dtype == torch.float32
+
+
 def test_best_weights_of_a_run_are_preferred(toy, weights, tmp_path):
     best = toy.build(ToyConfig(width=6))
     save_weights(tmp_path / "run/checkpoints/best.safetensors", best, "toy", {})

@@ -48,3 +48,14 @@ def test_any_memory_layout_is_saved(tmp_path):
     save_weights(tmp_path / "w.safetensors", net, "toy")
     state = read_weights(tmp_path / "w.safetensors")[2]
     assert all(torch.equal(value, net.state_dict()[key]) for key, value in state.items())
+
+
+def test_half_the_space_but_not_for_statistics(tmp_path):
+    network = ToyNet(ToyConfig(width=64))
+    save_weights(tmp_path / "whole.safetensors", network, "toy")
+    save_weights(tmp_path / "half.safetensors", network, "toy", half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (tmp_path / "whole.safetensors").stat().st_size
+    state = read_weights(tmp_path / "half.safetensors")[2]
+    for name, value in network.state_dict().items():
+        assert state[name].dtype == (torch.float16 if value.dim() > 1 else torch.float32)
+        torch.testing.assert_close(state[name].float(), value, rtol=1e-3, atol=1e-7)

@@ -69,8 +69,10 @@ def _parser(modules: dict[str, ModuleType]) -> _Parser:
             epilog="examples:\n" + inspect.cleandoc(module.EXAMPLES),
             formatter_class=_Help,
         )
-        repeated = getattr(module, "REPEATED", {})
-        child.add_function_arguments(module.run, as_positional=True, skip=set(repeated))
+        repeated, optional = getattr(module, "REPEATED", {}), getattr(module, "OPTIONAL", {})
+        child.add_function_arguments(module.run, as_positional=True, skip={*repeated, *optional})
+        for argument, text in optional.items():
+            child.add_argument(argument, nargs="?", help=text)
         for option, text in repeated.items():
             child.add_argument(f"--{option}", action="append", default=[], metavar="KEY=VALUE", help=text)
         subcommands.add_subcommand(name, child, help=description.split("\n")[0])

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 EXAMPLES = """
+kinodepth predict posed_recording --save npz,mp4
 kinodepth predict run drive.mp4 --out depth --save npz,mp4
 kinodepth predict sc_depth_v1 photos/ --weights published.ckpt --save png16,ply --range 1,40
 """
+OPTIONAL = {"source": "image, folder of images, video, or a recording in any format we read"}
 REPEATED = {"set": "override one setting of the method, e.g. --set width=640; may be given again"}
 
 
 def run(
     model: str,
-    source: str,
+    source: str | None = None,
     out: str | None = None,
     weights: str | None = None,
     save: str = "npz",
@@ -30,9 +32,10 @@ def run(
 
     The same command again continues an interrupted job.
 
+    With the recording alone, the weights that kinodepth ships for recordings with poses are used.
+
     Args:
-        model: a run folder or weights file of kinodepth, or the name of a method
-        source: image, folder of images, video, or a recording in any format we read
+        model: a run folder or weights file of kinodepth, or the name of a method; may be left out for a posed source
         out: output folder; default: the name of the source with _depth
         weights: weights for a method given by name: ours, a run folder or a published checkpoint
         save: any of npz,png16,mp4,ply
@@ -56,6 +59,8 @@ def run(
     from kinodepth.inference.model import load
     from kinodepth.visualization.colormap import parse_range
 
+    if source is None:
+        model, source = _default_model(model, format), model
     loaded = load(model, weights, device=device, precision=precision, config=_settings(set or []))
     sequence = open_sequence(source, format=format)
     if fov is not None:
@@ -79,6 +84,29 @@ def run(
     console.print(", ".join(f"{name} {_short(value)}" for name, value in summary.numbers().items()), soft_wrap=True)
     console.print(f"depth and report: {folder / 'report.html'}", soft_wrap=True)
     return 0
+
+
+def _default_model(source: str, format: str | None) -> str:
+    """The method whose shipped weights fit ``source``."""
+    from pathlib import Path
+
+    from kinodepth import methods
+    from kinodepth.data import open_sequence
+    from kinodepth.types import InputError
+
+    if source in methods.available() or (Path(source) / "checkpoints").is_dir():
+        raise InputError(
+            f"{source} is a model and no source was given; expected both: kinodepth predict {source} SOURCE"
+        )
+    provided = open_sequence(source, format=format).provides
+    for name in methods.available():
+        method = methods.load(name)
+        if method.shipped and method.requires.inference <= provided:
+            return name
+    raise InputError(
+        f"{source} has no camera poses and no model was named; expected poses for the weights that kinodepth ships, or "
+        f"a model; train one, then: kinodepth predict RUN {source}"
+    )
 
 
 def _settings(pairs: list[str]) -> dict[str, object]:

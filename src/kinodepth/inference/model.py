@@ -88,7 +88,8 @@ def load(
     """Load ``method`` with ``weights``: our safetensors file, a run folder (its best, else its last checkpoint) or a
     published checkpoint. Our files know their method, so that their path alone will do: ``load("run")``.
 
-    ``config`` overrides settings, e.g. height and width. Without weights the network is untrained, which is warned of.
+    ``config`` overrides settings, e.g. height and width. Without weights those that kinodepth ships are taken; if there
+    are none the network is untrained, which is warned of.
     """
     if precision not in get_args(Precision):
         raise InputError(f"precision {precision!r} is unknown; expected fp32 or bf16")
@@ -101,6 +102,7 @@ def load(
     if weights is None and method not in methods.available() and Path(method).exists():
         method, weights = _method_of(find_weights(method)), method
     chosen = methods.load(method)
+    weights = weights or chosen.shipped
     if weights is None:
         warnings.warn(f"{method} without weights is untrained: its depth means nothing", stacklevel=2)
         return DepthModel(chosen, build(chosen, chosen.config(), config).to(place).eval(), place, precision)

@@ -106,7 +106,7 @@ class Method:
     overrides of its fields; ``build(config)`` returns the networks as one module that keeps ``config`` as an
     attribute; ``objective(model, clip, stage, generator)`` computes the losses of one batch (what it draws from the
     generator differs from process to process and from portion to portion); ``validate(model, clip)`` is optional: a
-    depth-free validation loss. ``card`` is the path of CARD.md.
+    depth-free validation loss. ``card`` is the path of CARD.md, ``shipped`` that of weights we trained, if there are.
     """
 
     name: str
@@ -121,3 +121,4 @@ class Method:
     convert: Callable[[Path], Conversion]
     card: Path
     validate: Callable[[nn.Module, Clip], Tensor] | None = None
+    shipped: Path | None = None

@@ -17,11 +17,18 @@ from kinodepth.data.files import atomic
 from kinodepth.types import InputError
 
 
-def save_weights(path: str | Path, model: nn.Module, method_name: str, extra: Mapping[str, Any] | None = None) -> None:
-    """Write the state of ``model`` with its ``config`` (a dataclass) and ``extra`` (anything JSON can hold)."""
+def save_weights(
+    path: str | Path, model: nn.Module, method_name: str, extra: Mapping[str, Any] | None = None, half: bool = False
+) -> None:
+    """Write the state of ``model`` with its ``config`` (a dataclass) and ``extra`` (anything JSON can hold).
+
+    ``half`` stores weights as float16; what has one number per channel stays as it is.
+    """
     config: Any = model.config
     header = {"version": __version__, "method": method_name, "config": asdict(config), "extra": dict(extra or {})}
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    if half:
+        state = {key: value.half() if value.dim() > 1 else value for key, value in state.items()}
     with atomic(Path(path)) as temporary:
         save_file(state, temporary, metadata={"kinodepth": json.dumps(header)})
 
