@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
+    from rich.console import Console
 
     from kinodepth.data.predictions import Predictions
     from kinodepth.evaluation import Result
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
 _PICTURES = 6
 
 
-def show(results: Mapping[str, Result]) -> None:
-    """Tables of the first result, and the comparison if there are more."""
+def wide_console() -> Console:
+    """A console on which no table is cut; a narrow terminal wraps."""
     from rich.console import Console
 
+    return Console(highlight=False, width=max(Console().width, 200))
+
+
+def show(results: Mapping[str, Result]) -> None:
+    """Tables of the first result, and the comparison if there are more."""
     from kinodepth.evaluation import report
 
     result = results["predictions"]
@@ -30,7 +36,7 @@ def show(results: Mapping[str, Result]) -> None:
         report.rich_table(*report.ladder_table(result), f"mean over {own}; * is the alignment of the protocol"),
         report.rich_table(*report.comparison_table(results), "under the protocol"),
     ]
-    console = Console(highlight=False, width=max(Console().width, 200))  # a narrow terminal wraps; nothing is cut
+    console = wide_console()
     console.print(result.protocol.summary, *tables, sep="\n\n")
     for name, value in report.scalars(result).items():
         console.print(f"{name} {value:.6g}", soft_wrap=True)

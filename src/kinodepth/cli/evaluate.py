@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from kinodepth.evaluation import Protocol, Result
     from kinodepth.types import Prediction, Sequence
@@ -60,8 +60,6 @@ def run(
         png_divisor: stored value / divisor = depth in a foreign folder of 16-bit PNG
         device: where to run a checkpoint: auto, cpu, cuda, cuda:N or mps
     """
-    from pathlib import Path
-
     from kinodepth.cli._scores import show
     from kinodepth.data import open_sequences
     from kinodepth.evaluation import protocols
@@ -103,8 +101,6 @@ class _Task(NamedTuple):
 def _score(task: _Task, predictions: Path, sequence: Sequence, folder: Path) -> dict[str, Result]:
     """Results of the predictions and the baselines on one recording, written to ``folder``."""
     import sys
-    from pathlib import Path
-
     from kinodepth.cli._scores import write
     from kinodepth.data.predictions import open_predictions
     from kinodepth.evaluation import evaluate
@@ -137,8 +133,7 @@ def _score_all(task: _Task, predictions: Path, sequences: list[Sequence], folder
     """Score each recording into a folder of its name below ``folder``, then all frames of all of them together."""
     import sys
 
-    from rich.console import Console
-
+    from kinodepth.cli._scores import wide_console
     from kinodepth.data.files import atomic
     from kinodepth.evaluation import joined, report
     from kinodepth.types import InputError
@@ -155,7 +150,7 @@ def _score_all(task: _Task, predictions: Path, sequences: list[Sequence], folder
     results = {name: _score(task, p, s, folder / name)["predictions"] for name, p, s in pairs if name not in missing}
     whole = joined(results)
     table = report.rich_table(*report.recordings_table(results, whole), whole.protocol.summary)
-    console = Console(highlight=False, width=max(Console().width, 150))
+    console = wide_console()
     console.print(table)
     for line in [*whole.warnings, *(f"{name} has NO PREDICTIONS and is not scored." for name in missing)]:
         console.print(f"WARNING: {line}", style="bold red", soft_wrap=True)
@@ -170,8 +165,6 @@ def _score_all(task: _Task, predictions: Path, sequences: list[Sequence], folder
 
 def _names(sequences: list[Sequence], data: str) -> list[str]:
     """The names of the recordings, with the folders they are in below ``data`` where the names alone repeat."""
-    from pathlib import Path
-
     from kinodepth.types import InputError
 
     names = [sequence.name for sequence in sequences]
@@ -186,8 +179,6 @@ def _names(sequences: list[Sequence], data: str) -> list[str]:
 
 def _predictions_folder(predictions: str, sequence: Sequence, out: Path, device: str) -> Path:
     """The folder to score: the one given, or the depth of the given weights, predicted below ``out``."""
-    from pathlib import Path
-
     path = Path(predictions)
     if path.is_dir() and not (path / "checkpoints").is_dir():
         return path
@@ -204,8 +195,6 @@ def _predictions_folder(predictions: str, sequence: Sequence, out: Path, device:
 def _with_color_masks(sequence: Sequence, folder: Path) -> Sequence:
     """The sequence with dynamic masks from RGB masks in ``folder`` and its dynamic_colors.txt (spec sc_depth 13.4)."""
     from dataclasses import replace
-    from pathlib import Path
-
     from kinodepth.data.records import color_masks
     from kinodepth.evaluation.regions import match_by_stem
     from kinodepth.types import Sequence
