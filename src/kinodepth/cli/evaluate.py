@@ -101,6 +101,7 @@ class _Task(NamedTuple):
 def _score(task: _Task, predictions: Path, sequence: Sequence, folder: Path) -> dict[str, Result]:
     """Results of the predictions and the baselines on one recording, written to ``folder``."""
     import sys
+
     from kinodepth.cli._scores import write
     from kinodepth.data.predictions import open_predictions
     from kinodepth.evaluation import evaluate
@@ -195,6 +196,7 @@ def _predictions_folder(predictions: str, sequence: Sequence, out: Path, device:
 def _with_color_masks(sequence: Sequence, folder: Path) -> Sequence:
     """The sequence with dynamic masks from RGB masks in ``folder`` and its dynamic_colors.txt (spec sc_depth 13.4)."""
     from dataclasses import replace
+
     from kinodepth.data.records import color_masks
     from kinodepth.evaluation.regions import match_by_stem
     from kinodepth.types import Sequence
