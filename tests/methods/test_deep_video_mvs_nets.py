@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -236,6 +237,8 @@ def test_the_fusion_net_starts_from_a_pair_net(tmp_path):
     for key, value in pair.state_dict().items():
         if value.ndim > 1 or not key.startswith("decoder."):  # norms start alike everywhere
             assert torch.equal(value, state[key]) != key.startswith("decoder."), key
+    state = build(FusionConfig(**settings, start_decoder=True)).state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in pair.state_dict().items())
 
 
 def test_training_from_scratch_starts_in_the_middle_of_the_range(frames):
@@ -243,7 +246,7 @@ def test_training_from_scratch_starts_in_the_middle_of_the_range(frames):
     model = build(PairConfig(**SMALL)).train()
     clip = replace(clip, depth=torch.ones(2, 2, 1, 64, 96))
     with torch.no_grad():
-        depths, _ = objective.predict_pairs(model, clip, torch.zeros(2, dtype=torch.bool))
+        depths, *_ = objective.predict_pairs(model, clip, torch.zeros(2, dtype=torch.bool))
     assert all(1.9 < depth.median() < 2.6 for depth in depths)  # sqrt(0.25 * 20) = 2.24
     before = model.feature_extractor.layer1[1].running_var.clone()
     published = build(PairConfig(**SMALL, convention="published"))
@@ -263,6 +266,34 @@ def test_the_rate_of_each_stage_falls_to_nothing_if_annealed():
             schedule.step()
         assert optimizer.param_groups[0]["lr"] < 1e-3 * start
     assert recipe.stages(replace(config, anneal=False))[0].schedule is None
+
+
+def test_matching_loss_asks_for_a_peak_at_the_true_plane():
+    truth = torch.full((1, 1, 8, 12), 1 / (0.05 + 10.25 * 3.95 / 63))  # a quarter of the way from plane 10 to 11
+    truth[..., :6] = 0  # unknown
+    truth[..., :4, :] = 30  # beyond the planes
+    volume = torch.full((1, 64, 4, 6), 1e-6)
+    nothing = objective.matching_loss(volume, truth, 0.25, 20)
+    assert nothing == pytest.approx(math.log(64), rel=1e-4)
+    volume[:, :, 2:, 3:] = -100
+    volume[:, 10, 2:, 3:], volume[:, 11, 2:, 3:] = (math.log(v) / 32**0.5 + 1 for v in (0.75, 0.25))
+    best = objective.matching_loss(volume, truth, 0.25, 20)
+    assert best == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25), rel=1e-4)
+    volume[:, 10:12, 2:, 3:] = 0  # the other view does not see these
+    assert objective.matching_loss(volume, truth, 0.25, 20) == 0
+
+
+def test_matching_loss_reaches_the_features(frames):
+    config = PairConfig(**SMALL, matching_weight=1.0)
+    model, generator = build(config).train(), torch.Generator().manual_seed(0)
+    stage = recipe.stages(config)[-1]
+    clip = collate([read_clip(sequence(seed=3, width=96, height=64, frames=4), (0, 3), 0, frozenset({"depth"}))])
+    found = objective.objective(model, clip, stage, generator)
+    (gradient,) = torch.autograd.grad(found.terms["matching"], [model.feature_pyramid.outer[0].weight])
+    assert gradient.abs().max() > 0
+    assert found.weights["matching"] == 1
+    plain = objective.objective(build(PairConfig(**SMALL)), clip, stage, generator)
+    assert "matching" not in plain.terms
 
 
 def test_bad_settings_and_files_are_named(tmp_path):

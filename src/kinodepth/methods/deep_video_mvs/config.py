@@ -32,6 +32,9 @@ class PairConfig:
     anneal: bool = False  # let the rate of every stage fall to 0 along a cosine (published: constant)
     steps: tuple[int, ...] = (200_000, 400_000)  # per stage: without the extractor, everything (published)
     loss: Literal["inverse", "l1", "relative", "huber"] = "inverse"  # what is compared per pixel (published)
+    # Weight of a loss on the matching scores themselves (see objective.matching_loss; published: none). From random
+    # weights the networks learn what rooms look like first, and matching only after many thousand steps.
+    matching_weight: float = 0.0
     flip: bool = True  # mirror half of the predictions' inputs in training (published, pair net)
     reverse: bool = True  # run half of the windows backwards (published)
     scale_geometry: bool = True  # scale depths and translations by up to 1.5 (published)
@@ -66,5 +69,6 @@ class FusionConfig(PairConfig):
     # Steps per stage: cell and decoder; and pyramid and encoder; everything; the cell alone on predicted depth (the
     # paper's last stage, which the released code lacks). Published: epochs of 100,000, 1,000,000 in all, then 25,000.
     steps: tuple[int, ...] = (100_000, 100_000, 775_000, 25_000)
+    start_decoder: bool = False  # from the pair net's as well, where `pretrained` is one (published: at random)
     cell_learning_rate: float = 5e-5  # of the last stage (published)
     flip: bool = False  # published: not in the fusion net

@@ -53,7 +53,7 @@ class PairNet(nn.Module):
         self.decoder = Decoder()
         self.joint_statistics = config.joint_statistics and config.convention == "exact"
         if config.convention == "exact":
-            self._initialize(scratch=not config.pretrained)
+            self._initialize(from_imagenet=bool(start) and not from_pair)
         if from_pair:
             self._start_from(str(start))
 
@@ -70,11 +70,11 @@ class PairNet(nn.Module):
         """Metres of the decoder's outputs."""
         return [sigmoid_to_depth(value, self.config.near, self.config.far) for value in sigmoids]
 
-    def _initialize(self, scratch: bool) -> None:
+    def _initialize(self, from_imagenet: bool) -> None:
         """Start in the middle of the range, at 2.2 m as published; PyTorch's own weights start at half a metre.
 
-        From ``scratch`` the extractor's batch norms forget as fast as all others: with MnasNet's momentum of 0.0003
-        their averages would still be the initial ones after thousands of steps.
+        An extractor that does not come from ImageNet has batch norms that forget as fast as all others: with MnasNet's
+        momentum of 0.0003 their averages would still be the initial ones after thousands of steps.
         """
         near, far = self.config.near, self.config.far
         share = (1 / math.sqrt(near * far) - 1 / far) / (1 / near - 1 / far)
@@ -82,14 +82,15 @@ class PairNet(nn.Module):
             nn.init.normal_(head.get_parameter("weight"), std=0.01)
             nn.init.constant_(head.get_parameter("bias"), math.log(share / (1 - share)))
         for module in self.feature_extractor.modules():
-            if scratch and isinstance(module, BatchNorm2d):
+            if not from_imagenet and isinstance(module, BatchNorm2d):
                 module.momentum = 0.1
 
     def _start_from(self, path: str) -> None:
         name, _, state, _ = read_weights(path)
         if not name.startswith("deep_video_mvs"):
             raise InputError(f"{path} holds weights of {name}; expected a pair net to start from; give other weights")
-        for part in SHARED:
+        decoder = ("decoder",) if isinstance(self.config, FusionConfig) and self.config.start_decoder else ()
+        for part in (*SHARED, *decoder):
             own = {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
             self.get_submodule(part).load_state_dict(own)
 

@@ -23,14 +23,22 @@ FUSION_STAGES = {
 # Repeats the released training: geometry, batch-norm statistics, augmentation.
 PUBLISHED = {"convention": "published", "freeze_statistics": False, "joint_statistics": False}
 # Ours, for a processor without accelerator, from random weights: nothing is worth freezing at first.
-SMALL = {"height": 128, "width": 160, "train_height": 128, "train_width": 160, "pretrained": False, "anneal": True}
+SMALL = {"height": 128, "width": 160, "train_height": 128, "train_width": 160, "pretrained": False, "anneal": True,
+         "matching_weight": 0.2}  # fmt: skip
 PAIR_PRESETS: dict[str, dict[str, Any]] = {
     "published": PUBLISHED,
     "small": {**SMALL, "batch_size": 2, "steps": (0, 3000), "learning_rate": 4e-4},
 }
 FUSION_PRESETS: dict[str, dict[str, Any]] = {
     "published": PUBLISHED,
-    "small": {**SMALL, "batch_size": 2, "window": 4, "steps": (300, 300, 1200, 200), "learning_rate": 3e-4},
+    "small": {
+        **SMALL,
+        "batch_size": 2,
+        "window": 4,
+        "start_decoder": True,
+        "steps": (200, 0, 1200, 100),
+        "learning_rate": 4e-4,
+    },
 }
 
 
