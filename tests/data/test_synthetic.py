@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import map_coordinates
 
 from kinodepth.cli.main import main
@@ -308,3 +309,19 @@ def test_a_long_street_repeats_without_a_seam() -> None:
     far = seen & (z > 10)  # near the camera a step of metres changes what the texture filter keeps
     assert far.mean() > 0.1
     assert np.median(np.abs(warped - array(frame.image)).mean(0)[far]) < 0.03
+
+
+def test_a_dolls_house_looks_the_same_and_is_smaller():
+    settings = {"seed": 3, "width": 64, "height": 48, "frames": 2}
+    large, small = (synthetic.sequence(**settings, scale=scale) for scale in (1.0, 0.25))
+    for a, b in zip(large.frames(("depth", "extra")), small.frames(("depth", "extra"))):
+        assert torch.equal(a.image, b.image)
+        torch.testing.assert_close(b.depth, a.depth / 4)
+        torch.testing.assert_close(b.cam_to_world[:3, 3], a.cam_to_world[:3, 3] / 4)
+        assert torch.equal(a.cam_to_world[:3, :3], b.cam_to_world[:3, :3])
+    first, second = (s.records[1].load for s in (large, small))
+    torch.testing.assert_close(second["extra:object_motion"](), first["extra:object_motion"]() / 4)
+    torch.testing.assert_close(second["extra:optical_flow"](), first["extra:optical_flow"]())
+    torch.testing.assert_close(small.records[1].cam_to_world[:3, 3] * 4, large.records[1].cam_to_world[:3, 3])
+    with pytest.raises(InputError, match="scale 0"):
+        Scene(scale=0.0)

@@ -22,6 +22,7 @@ def run(
     fov: float | None = None,
     shake: float = 1.0,
     movers: bool = True,
+    scale: float = 1.0,
     exposure: float = 0.0,
     noise: float = 0.0,
     blur: float = 0.0,
@@ -41,6 +42,7 @@ def run(
         fov: horizontal field of view in degrees; default: drawn from the seed
         shake: how much the camera trembles; 1 is natural, 0 none
         movers: whether anything but the camera moves
+        scale: of all lengths, the camera's path among them; 0.4 makes a room a doll's house, for close-range depth
         exposure: largest relative drift of the brightness, e.g. 0.2
         noise: image noise, standard deviation of 1, e.g. 0.01
         blur: image blur, pixels, e.g. 0.7
@@ -66,7 +68,7 @@ def run(
         for number in range(seed, seed + clips):
             scene = Scene(
                 number, kind, frames, int(width), int(height), motion,
-                fps, fov, shake, movers, exposure, noise, blur,
+                fps, fov, shake, movers, scale, exposure, noise, blur,
             )  # fmt: skip
             folder = Path(out) / f"{kind}_{number:04d}" if clips > 1 else Path(out)
             for _ in write(scene, folder, extra):

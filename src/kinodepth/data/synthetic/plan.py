@@ -22,7 +22,8 @@ class Scene:
 
     ``motion``: by default ``handheld`` in a room and ``driving`` in a street (``driving`` in a room is a small
     robot). ``fps`` defaults to 10 for driving, else 15; ``fov`` is the horizontal field of view in degrees, by default
-    drawn from the seed. ``shake`` scales tremble and steps; ``movers`` False leaves everything at rest.
+    drawn from the seed. ``shake`` scales tremble and steps; ``movers`` False leaves everything at rest; ``scale``
+    multiplies all lengths, the camera's path among them: at 0.4 a room is a doll's house, its pictures are the same.
     ``exposure`` (largest relative change), ``noise`` (deviation, of 1) and ``blur`` (Gaussian, pixels) spoil the
     images the way cameras do; they are off by default so that brightness is constant.
     """
@@ -37,6 +38,7 @@ class Scene:
     fov: float | None = None
     shake: float = 1.0
     movers: bool = True
+    scale: float = 1.0
     exposure: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
@@ -51,6 +53,8 @@ class Scene:
                 f"synthetic clip of {self.frames} frames of {self.width} x {self.height} pixels is too small; "
                 "expected at least 1 frame of 8 x 8 pixels"
             )
+        if not 0.01 <= self.scale <= 100:
+            raise InputError(f"scale {self.scale} of a synthetic scene; expected 0.01 to 100; 1 is life-size")
         if (self.fps is not None and self.fps <= 0) or (self.fov is not None and not 5 <= self.fov <= 150):
             raise InputError(
                 f"fps {self.fps} or fov {self.fov} is not usable; expected fps above 0 and fov in 5 to 150 degrees"

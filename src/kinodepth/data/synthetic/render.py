@@ -178,6 +178,13 @@ def _motion(world: World, hits: Hits, rays: Array, now: Matrix, later: Matrix,
     return moved + object_motion, object_motion, dynamic
 
 
+def pose_of(world: World, time: float) -> torch.Tensor:
+    """cam_to_world 4 x 4 at ``time`` seconds, in metres as ``Scene.scale`` has them."""
+    pose = world.path(time).copy()
+    pose[:3, 3] *= world.scene.scale
+    return torch.from_numpy(pose)
+
+
 def render_frame(world: World, number: int) -> Frame:
     """Frame ``number`` with every field of ``FIELDS``; flow and object motion lead to frame ``number`` + 1.
 
@@ -212,7 +219,7 @@ def render_frame(world: World, number: int) -> Frame:
     moved, object_motion, dynamic = _motion(world, hits, _rays(world, x, y), now, later, steps)
     z = np.maximum(moved[2], 1e-6)
     flow = np.stack([camera.fx * moved[0] / z + camera.cx - x, camera.fy * moved[1] / z + camera.cy - y])
-    instances = np.where(hits.triangle >= 0, instance, 0)
+    instances, size = np.where(hits.triangle >= 0, instance, 0), np.float32(scene.scale)
 
     def image(values: NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(values.reshape(-1, height, width)))
@@ -222,11 +229,11 @@ def render_frame(world: World, number: int) -> Frame:
         image(_camera_effects(scene, colour.reshape(3, height, width), number)),
         time,
         camera,
-        torch.from_numpy(now),
-        image(hits.depth),
+        pose_of(world, time),
+        image(hits.depth * size),
         masks={"dynamic": image(dynamic), "static": image(np.logical_not(dynamic)),
                "movable": image(world.movable[instances]), "instances": image(instances)},
-        extra={"optical_flow": image(flow.astype(np.float32)), "object_motion": image(object_motion)},
+        extra={"optical_flow": image(flow.astype(np.float32)), "object_motion": image(object_motion * size)},
     )  # fmt: skip
 
 
@@ -266,7 +273,7 @@ def sequence(
             {name: partial(_field, scene, number, name) for name in FIELDS},
             number / scene.rate,
             world.camera,
-            torch.from_numpy(world.path(number / scene.rate)),
+            pose_of(world, number / scene.rate),
         )
         for number in range(scene.frames)
     ]
