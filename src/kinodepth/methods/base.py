@@ -35,9 +35,9 @@ class Stage:
     for validation, without draws. ``fields`` are read besides the images. ``parts`` are the names of the direct
     children of the model that train, the others are frozen in eval mode. ``optimizer`` makes the optimiser of the
     trainable parameters and ``schedule``, if any, its learning-rate schedule (stepped once per step).
-    ``consumes`` and ``produces`` name artefacts. ``done`` counts the steps of the stage that were taken before this
-    one; the engine sets it for the objective, so that weights can change over time. Processes that read data get the stage pickled: its functions are
-    functions of a module or ``partial`` of such, no lambdas.
+    ``consumes`` and ``produces`` name artefacts. ``done`` counts the steps of the stage before this one; the engine
+    sets it for the objective, so that a weight can follow the steps. Processes that read data get the stage pickled:
+    its functions are functions of a module or ``partial`` of such, no lambdas.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Method:
     generator differs from process to process and from portion to portion); ``validate(model, clip)`` is optional: a
     depth-free validation loss. ``card`` is the path of CARD.md. ``outputs`` are what can be predicted besides depth,
     each with the fields that it needs of a frame: a method that has any takes the wanted names as second argument of
-    ``predictor``. Names: ``flow``, ``motion``, ``mask`` (maps in ``Prediction.outputs``) and ``poses`` (the trajectory).
+    ``predictor``. Names: ``flow``, ``motion``, ``mask`` (maps in ``Prediction.outputs``), ``poses`` (``cam_to_world``).
     """
 
     name: str

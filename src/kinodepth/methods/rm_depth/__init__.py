@@ -60,6 +60,6 @@ METHODS = {
         convert=_convert,
         card=Path(__file__).with_name("CARD.md"),
         validate=_validate,
-        outputs={name: CAMERA for name in ("flow", "motion", "mask", "poses")},
+        outputs=dict.fromkeys(("flow", "motion", "mask", "poses"), CAMERA),
     )
 }

@@ -30,7 +30,7 @@ def augment(clip: Clip, generator: torch.Generator, config: RmDepthConfig) -> Cl
 
 
 def jitter(images: Tensor, generator: torch.Generator) -> Tensor:
-    """``images`` ... x 3 x H x W with brightness, contrast, saturation and hue changed in random order, or not at all."""
+    """``images`` ... x 3 x H x W with other brightness, contrast, saturation and hue, half of the time."""
     if torch.rand((), generator=generator) < 0.5:
         return images
     order = torch.randperm(4, generator=generator).tolist()

@@ -2,8 +2,8 @@
 
 ``field`` T_obj B x 3 x H x W and ``translation`` t_cam B x 3 in the depth's unit; every loss is a scalar, the mean over
 the images of a batch. What the paper's Eqs. 12 and 13 are is not known: the outlier-aware loss is [our choice], built
-to the required properties P1 to P6; the square-root sparsity and the group smoothness are those of Li et al. (CoRL 2020)
-[prior work].
+to the required properties P1 to P6; the square-root sparsity and the group smoothness are those of Li et al. (CoRL
+2020) [prior work].
 """
 
 from __future__ import annotations

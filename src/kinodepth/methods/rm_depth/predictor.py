@@ -30,7 +30,7 @@ class Before(NamedTuple):
 class RmDepthPredictor:
     """Depth at network size, up to one unknown factor; ``outputs`` names what else is wanted.
 
-    In ``Prediction.outputs``: ``flow`` 2 x H x W pixels and ``motion`` 3 x H x W scene units, both from this frame to the
+    ``Prediction.outputs``: ``flow`` 2 x H x W pixels and ``motion`` 3 x H x W scene units, both from this frame to the
     one before (zero for the first), ``mask`` 1 x H x W bool, what moves by itself. ``poses``: ``cam_to_world`` is the
     predicted trajectory. ``dtype`` bfloat16 is faster for depth where the processor has instructions for it.
     """
