@@ -5,8 +5,8 @@
 depth: the depth net without its parts (C1). iterations: of the recurrent units (C2). motion: the motion net without its
 parts, and both outlier modes (C3); its table also has the errors of flow and the moving mask against exact truth (C7).
 Each seed is a recording, initial weights and draws of its own; a network is trained on a recording and scored on it,
-depth with the paper's median scaling of each frame. Flow is scored forwards in time: the recording is read backwards. The
-orderings are those of AbsRel, means over the seeds. What is done is not done again.
+depth with the paper's median scaling of each frame. Flow is scored forwards in time: the recording is read backwards.
+The orderings are those of AbsRel, means over the seeds. What is done is not done again.
 """
 
 from __future__ import annotations

@@ -69,6 +69,5 @@ def stages(config: RmDepthConfig) -> list[Stage]:
 
 def windows(sequence: Sequence, config: RmDepthConfig) -> list[tuple[int, ...]]:
     """Frame indices (target, before, after) of every training window of a recording."""
-    from kinodepth.data.clips import triplets
-
-    return triplets(len(sequence), config.stride)
+    stride = config.stride
+    return [(i, i - stride, i + stride) for i in range(stride, len(sequence) - stride)]
