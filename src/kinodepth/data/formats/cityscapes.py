@@ -90,13 +90,13 @@ def _camera(file: Path, width: int, height: int) -> tuple[Camera, float]:
     """The camera, and the metres between the two of the stereo pair."""
     known = read_json(file)
     try:
-        inner = [float(known["intrinsic"][key]) for key in ("fx", "fy", "u0", "v0")]
+        fx, fy, cx, cy = (float(known["intrinsic"][key]) for key in ("fx", "fy", "u0", "v0"))
         base = float(known["extrinsic"]["baseline"])
     except (KeyError, TypeError, ValueError):
         raise InputError(
             f"{file} lacks intrinsic fx, fy, u0, v0 or extrinsic baseline; expected a Cityscapes camera; restore it"
         ) from None
-    return Camera(*inner, width, height), base
+    return Camera(fx, fy, cx, cy, width, height), base
 
 
 def _upper(file: Path, rows: int) -> Tensor:

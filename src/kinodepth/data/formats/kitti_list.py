@@ -1,6 +1,6 @@
-"""A list of KITTI raw frames, as the Eigen and Eigen-Zhou splits are given: rows ``<date>/<drive>_sync <frame> l|r``.
+"""A list of KITTI raw frames, as Eigen and Eigen-Zhou splits are given: rows ``<date>/<drive>_sync <frame> l|r``.
 
-The .txt file lies in the folder of the dates, or below it. The frames of a training list are targets: with each come its
+The .txt file lies in the folder of the dates, or below it. Frames of a training list are targets: with each come its
 neighbours, and a recording is a stretch of targets without a gap. A list with ``test`` in its name gives its frames
 alone, one recording per drive and side.
 """

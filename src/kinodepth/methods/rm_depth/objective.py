@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kinodepth.geometry.sampling import resize
 from kinodepth.geometry.warp import inverse_warp
+from kinodepth.losses.photometric import WindowStatistics
 from kinodepth.losses.smoothness import edge_aware_smoothness_loss
 from kinodepth.methods.base import Objective, Stage
 from kinodepth.methods.rm_depth import motion_losses
@@ -31,7 +32,7 @@ class Pairs(NamedTuple):
     target: Tensor
     source: Tensor
     intrinsics: Tensor
-    statistics: tuple[Tensor, Tensor]
+    statistics: WindowStatistics
     sources: int
 
     def errors(self, depth: Tensor, move: Tensor, field: Tensor | None) -> Tensor:
@@ -119,7 +120,7 @@ def motion_terms(config: RmDepthConfig, found: Explained, errors: Tensor) -> dic
         else:
             with torch.no_grad():
                 rigid_errors = found.pairs.errors(found.depth, move, None)
-            rigid = motion_losses.rigid_by_error(*(e.flatten(0, 1)[:, None] for e in (rigid_errors, errors)))
+            rigid = motion_losses.rigid_by_error(rigid_errors, errors).flatten(0, 1)[:, None]
         terms["outlier"] = motion_losses.outlier_aware_loss(field, translation, rigid)
     if config.motion_smooth_weight:
         terms["motion_smooth"] = motion_losses.group_smoothness_loss(field, translation, config.motion_smooth_wrap)
