@@ -244,7 +244,8 @@ class Prediction:
 
     ``depth`` 1 x H x W, > 0 and finite, z along the optical axis, for ``camera`` (of that size). ``scale`` says
     how far the values can be trusted: ``metric`` in ``unit``; ``up_to_scale`` times one unknown factor;
-    ``affine`` up to factor and shift. ``outputs`` holds further maps by name (C x H x W).
+    ``affine`` up to factor and shift. ``outputs`` holds further maps by name (C x H x W), such as ``flow`` 2 x H x W in
+    pixels of this size, ``motion`` 3 x H x W in ``unit`` and ``mask`` 1 x H x W bool.
     """
 
     name: str

@@ -7,6 +7,7 @@ from typing import Literal
 EXAMPLES = """
 kinodepth predict posed_recording --save npz,mp4
 kinodepth predict run drive.mp4 --out depth --save npz,mp4
+kinodepth predict run drive.mp4 --fov 80 --outputs depth,flow,motion,mask,poses
 kinodepth predict sc_depth_v1 photos/ --weights published.ckpt --save png16,ply --range 1,40
 """
 OPTIONAL = {"source": "image, folder of images, video, or a recording in any format we read"}
@@ -19,6 +20,7 @@ def run(
     out: str | None = None,
     weights: str | None = None,
     save: str = "npz",
+    outputs: str = "depth",
     device: str = "auto",
     precision: Literal["fp32", "bf16"] = "fp32",
     resolution: Literal["image", "network"] = "image",
@@ -39,6 +41,7 @@ def run(
         out: output folder; default: the name of the source with _depth
         weights: weights for a method given by name: ours, a run folder or a published checkpoint
         save: any of npz,png16,mp4,ply
+        outputs: what to predict, as far as the method can: depth,flow,motion,mask,poses
         device: auto, cpu, cuda, cuda:N or mps
         precision: fp32 or bf16
         resolution: size of the depth: image or network
@@ -56,12 +59,13 @@ def run(
     from kinodepth.data import open_sequence
     from kinodepth.engine.recordings import with_camera
     from kinodepth.inference.job import Options, Summary, predict_folder
-    from kinodepth.inference.model import load
+    from kinodepth.inference.model import load, with_outputs
     from kinodepth.visualization.colormap import parse_range
 
     if source is None:
         model, source = _default_model(model, format), model
     loaded = load(model, weights, device=device, precision=precision, config=_settings(set or []))
+    loaded = with_outputs(loaded, [part.strip() for part in outputs.split(",") if part.strip()])
     sequence = open_sequence(source, format=format)
     if fov is not None:
         sequence = with_camera(sequence, fov)

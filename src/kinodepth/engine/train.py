@@ -164,7 +164,7 @@ def loop(
         portions = load(batches, progress.step, planned.last, options.workers, accelerator.device.type == "cuda")
         while progress.step < planned.last:
             rate = optimizer.param_groups[0]["lr"]
-            values = optimise(session, module, portions, share, optimizer)
+            values = optimise(session, module, portions, share, optimizer, progress.step - planned.first)
             if schedule is not None:
                 schedule.step()
             progress.step += 1
@@ -186,9 +186,15 @@ def loop(
 
 
 def optimise(
-    session: Session, module: nn.Module, portions: Iterator[Clip], share: Share, optimizer: torch.optim.Optimizer
+    session: Session,
+    module: nn.Module,
+    portions: Iterator[Clip],
+    share: Share,
+    optimizer: torch.optim.Optimizer,
+    done: int,
 ) -> dict[str, Tensor]:
-    """One optimiser step on the next batch; its values by name, still on the device: means over the portions."""
+    """One optimiser step on the next batch, after ``done`` steps of the stage; its values by name, still on the device:
+    means over the portions."""
     accelerator, options, step = session.accelerator, session.options, session.progress.step
     torch.manual_seed(seed_of(session.seed, step, 0, accelerator.process_index))  # for dropout and the like
     values: list[dict[str, Tensor]] = []
@@ -196,7 +202,7 @@ def optimise(
         clip = session.log.wait(portions).to(accelerator.device)
         draws = generator(session.seed, step, 1, share.samples(portion).start)
         with accelerator.accumulate(module):
-            total, objective = module(clip, draws)
+            total, objective = module(clip, draws, done)
             accelerator.backward(total)
         terms = {f"loss/{name}": term for name, term in objective.terms.items()} | {"total": total.detach()}
         session.guard.watch(step, clip, terms)
@@ -265,9 +271,9 @@ class ObjectiveModule(nn.Module):
         super().__init__()
         self.method, self.model, self.stage, self.precision = method, model, stage, precision
 
-    def forward(self, clip: Clip, draws: torch.Generator) -> tuple[Tensor, Objective]:
+    def forward(self, clip: Clip, draws: torch.Generator, done: int) -> tuple[Tensor, Objective]:
         with networks_in(self.precision, self.model, clip.images.device):
-            objective = self.method.objective(self.model, clip, self.stage, draws)
+            objective = self.method.objective(self.model, clip, replace(self.stage, done=done), draws)
         terms = {name: term.detach() for name, term in objective.terms.items()}
         scalars = {name: value.detach() for name, value in objective.scalars.items()}
         return objective.total, replace(objective, terms=terms, scalars=scalars)

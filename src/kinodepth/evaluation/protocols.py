@@ -49,6 +49,7 @@ class Crop:
 
 GARG = Crop((0.40810811, 0.99189189), (0.03594771, 0.96405229))
 NYU = Crop((45, 471), (41, 601), of=(480, 640))
+CITYSCAPES = Crop((256, 768), (192, 1856), of=(768, 2048))
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,28 @@ _add(
     max_depth=math.inf,
     crop=None,
     frames=652,
+)
+_add(
+    PROTOCOLS["kitti_eigen_raw"],
+    name="cityscapes",
+    dataset="Cityscapes test, without the bottom quarter",
+    ground_truth="stereo disparity",
+    crop=CITYSCAPES,
+    frames=1525,
+    source="spec rm_depth 8, as ManyDepth",
+)
+_add(
+    PROTOCOLS["kitti_eigen_raw"],
+    name="make3d",
+    dataset="Make3D test, central part twice as wide as high",
+    ground_truth="laser",
+    min_depth=0.0,
+    max_depth=70.0,
+    clamp=None,
+    crop=None,
+    errors=("abs_rel", "sq_rel_m", "rmse_m", "log10"),
+    frames=134,
+    source="spec rm_depth 8, as Monodepth2",
 )
 _add(
     name="deep_video_mvs",

@@ -77,3 +77,30 @@ def tum_text(timestamps: list[float], cam_to_world: Tensor) -> str:
 def kitti_text(cam_to_world: Tensor) -> str:
     """Lines of 12 numbers, the upper 3 x 4 of each pose row by row (metres)."""
     return "".join(" ".join(f"{v:.9g}" for v in row) + "\n" for row in cam_to_world[:, :3].reshape(-1, 12).tolist())
+
+
+def chain(moves: Tensor) -> Tensor:
+    """Poses N+1 x 4 x 4 of N relative ones (frame i + 1 in the camera of frame i), starting at the identity."""
+    poses = [torch.eye(4, dtype=torch.float64)]
+    for move in moves.double():
+        poses.append(poses[-1] @ move)
+    return torch.stack(poses)
+
+
+def snippet_error(predicted: Tensor, true: Tensor) -> float:
+    """How far a short predicted trajectory N x 4 x 4 is off, both seen from their first camera, after scaling by
+    sum(gt * pred) / sum(pred^2): root of the summed squares, divided by N only then (SfMLearner; spec rm_depth 8)."""
+    p, t = ((torch.linalg.inv(poses[0].double()) @ poses.double())[:, :3, 3] for poses in (predicted, true))
+    scale = (t * p).sum() / p.square().sum().clamp(min=1e-30)
+    return float((t - scale * p).square().sum().sqrt()) / len(t)
+
+
+def snippet_errors(predicted: Tensor, true: Tensor, length: int = 5) -> tuple[float, float]:
+    """Mean and standard deviation of ``snippet_error`` over all snippets of ``length`` frames of two trajectories."""
+    if len(predicted) != len(true) or len(true) < length:
+        raise InputError(
+            f"trajectories have {len(predicted)} and {len(true)} poses; expected the same number, at least {length}"
+        )
+    starts = range(len(true) - length + 1)
+    errors = torch.tensor([snippet_error(predicted[i : i + length], true[i : i + length]) for i in starts])
+    return float(errors.mean()), float(errors.std(correction=0))

@@ -24,13 +24,14 @@ import numpy as np
 from kinodepth._version import __version__
 from kinodepth.data import video
 from kinodepth.data.files import atomic
-from kinodepth.inference import stream, writers
+from kinodepth.inference import outputs, stream, writers
 from kinodepth.inference.model import DepthModel, Resolution
 from kinodepth.types import Frame, InputError, Prediction, Sequence
 from kinodepth.visualization import colormap, panels, run_page
 
 FORMATS = ("npz", "png16", "mp4", "ply")
-_OURS = ("npz", "png16", "ply", ".spool", "video.mp4", "frames.jsonl", "prediction.json", "report.html")
+_OURS = ("npz", "png16", "ply", ".spool", "video.mp4", "frames.jsonl", "prediction.json", "report.html",
+         "flow", "motion", "mask", *outputs.POSES)  # fmt: skip
 _PICTURES = 8  # in the report
 
 
@@ -55,6 +56,7 @@ class Summary:
     span: colormap.Range = (1.0, 1.0)
     divisor: float | None = None
     peak_bytes: int | None = None
+    largest: outputs.Largest = field(default_factory=outputs.Largest)
 
     def numbers(self) -> dict[str, Any]:
         """The cost of the job by name, for the report and the terminal."""
@@ -88,6 +90,7 @@ def predict_folder(model: DepthModel, sequence: Sequence, out: Path, options: Op
     with atomic(out / "frames.jsonl") as temporary, temporary.open("w", encoding="utf-8") as rows:
         for prediction, is_new in _first_pass(model, sequence, names, depth_folder, out / "ply", options, summary):
             statistics.add(prediction.depth)
+            summary.largest.add(prediction)
             largest, scale = max(largest, float(prediction.depth.max())), (prediction.scale, prediction.unit)
             rows.write(json.dumps(_row(prediction)) + "\n")
             summary.frames += 1
@@ -101,7 +104,9 @@ def predict_folder(model: DepthModel, sequence: Sequence, out: Path, options: Op
     summary.divisor = writers.png16_divisor(largest) if "png16" in options.save else None
     metadata |= {"scale": scale[0], "unit": scale[1], "frames": summary.frames, "complete": True}
     metadata |= {"png16_divisor": summary.divisor, "color_range": list(summary.span), "saved": list(options.save)}
-    pictures = _second_pass(sequence, names, depth_folder, out, options, summary)
+    if "poses" in model.outputs:
+        outputs.write_trajectory(out, out / "frames.jsonl")
+    pictures = _second_pass(sequence, names, depth_folder, out, options, summary, bool(model.outputs - {"poses"}))
     summary.peak_bytes = peak_memory()
     _write_text(out / "prediction.json", json.dumps(metadata, indent=2) + "\n")
     _write_text(out / "report.html", _page(metadata, pictures, summary, out))
@@ -151,6 +156,7 @@ def _metadata(model: DepthModel, sequence: Sequence, options: Options) -> dict[s
         "precision": model.precision,
         "device": model.device.type,
         "config": asdict(config) if config is not None else None,
+        **outputs.described(model.outputs),
     }
     frames = [record.name for record in sequence.records]
     size = source.stat().st_size if source.is_file() else None
@@ -228,7 +234,13 @@ def _first_pass(
 
 
 def _second_pass(
-    sequence: Sequence, names: list[str], folder: Path, out: Path, options: Options, summary: Summary
+    sequence: Sequence,
+    names: list[str],
+    folder: Path,
+    out: Path,
+    options: Options,
+    summary: Summary,
+    has_maps: bool = False,
 ) -> list[tuple[str, np.ndarray]]:
     """Write what needs the whole clip: PNG by its divisor, video in its range. Returns the pictures of the report."""
     indices = [i for i, name in enumerate(names) if (folder / f"{name}.npz").is_file()]
@@ -238,9 +250,12 @@ def _second_pass(
     def film() -> Iterator[np.ndarray]:
         for place, index in enumerate(indices):
             drawn = "mp4" in options.save or place in shown
-            if not drawn and summary.divisor is None:
+            if not drawn and summary.divisor is None and not has_maps:
                 continue
             prediction = writers.read_npz(folder / f"{names[index]}.npz")
+            if prediction.outputs:
+                image = sequence.read(index, ()).image
+                outputs.write_pictures(out, names[index], outputs.pictures(image, prediction, summary.largest))
             if summary.divisor is not None:
                 writers.write_png16(out / "png16" / f"{names[index]}.png", prediction, summary.divisor)
             if not drawn:

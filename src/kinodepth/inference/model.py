@@ -24,7 +24,8 @@ Resolution = Literal["image", "network"]
 
 @dataclass(frozen=True)
 class DepthModel:
-    """A method's network on a device. ``source`` names the weights file, ``weights_sha256`` is its hash."""
+    """A method's network on a device. ``source`` names the weights file, ``weights_sha256`` is its hash; ``outputs``
+    are predicted besides depth (see ``with_outputs``)."""
 
     method: Method
     network: nn.Module
@@ -32,11 +33,18 @@ class DepthModel:
     precision: Precision = "fp32"
     source: str = "untrained"
     weights_sha256: str | None = None
+    outputs: frozenset[str] = frozenset()
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The fields that a frame must carry."""
+        return self.method.requires.inference.union(*(self.method.outputs[name] for name in self.outputs))
 
     @property
     def predictor(self) -> Predictor:
         """The step API: ``state = predictor.init(); prediction, state = predictor.step(frame, state)``."""
-        return _OnDevice(self.method.predictor(self.network), self.device, self.precision)
+        wanted = (self.outputs,) if self.outputs else ()
+        return _OnDevice(self.method.predictor(self.network, *wanted), self.device, self.precision)
 
     def predict(
         self,
@@ -63,13 +71,13 @@ class DepthModel:
         """Read the frames with no more than the method needs. Raises ``InputError`` if the recording lacks a field."""
         self.check(sequence)
         for index in range(len(sequence)) if indices is None else indices:
-            yield sequence.read(index, self.method.requires.inference)
+            yield sequence.read(index, self.needs)
 
     def check(self, sequence: Sequence) -> None:
         """Raise ``InputError`` unless ``sequence`` has frames and provides what the method needs."""
         if len(sequence) == 0:
             raise InputError(f"{sequence.source or sequence.name} has no frames; expected at least one image")
-        missing = sorted(self.method.requires.inference - sequence.provides)
+        missing = sorted(self.needs - sequence.provides)
         if missing:
             raise InputError(
                 f"{sequence.source or sequence.name} has no {', '.join(missing)} for every frame; {self.method.name} "
@@ -113,6 +121,21 @@ def load(
     network = build(chosen, conversion.config, config)
     fill(network, conversion.state_dict, path)
     return DepthModel(chosen, network.to(place).eval(), place, precision, str(path), sha256(path))
+
+
+def with_outputs(model: DepthModel, names: Iterable[str]) -> DepthModel:
+    """``model`` that also predicts ``names`` of ``model.method.outputs``; ``depth`` is always predicted.
+
+    Raises ``InputError`` for a name that the method cannot give.
+    """
+    wanted = frozenset(names) - {"depth"}
+    unknown = ", ".join(sorted(wanted - set(model.method.outputs)))
+    if unknown:
+        known = ", ".join(["depth", *model.method.outputs])
+        able = [name for name in methods.available() if wanted <= set(methods.load(name).outputs)]
+        hint = f"; {', '.join(able)} can" if able else ""
+        raise InputError(f"{model.method.name} cannot predict {unknown}; expected some of {known}{hint}")
+    return replace(model, outputs=wanted)
 
 
 def read(method: Method, path: Path) -> Conversion:

@@ -66,19 +66,27 @@ def is_stateless(predictor: Predictor) -> bool:
 
 
 def resize_prediction(prediction: Prediction, width: int, height: int) -> Prediction:
-    """The prediction at another size, camera included; depth is interpolated bilinearly, values are not changed."""
+    """The prediction at another size, camera included; maps are interpolated bilinearly, masks (bool) by the nearest.
+
+    Values stay, but for the output ``flow``, which is in pixels.
+    """
     if prediction.depth.shape[-2:] == (height, width):
         return prediction
 
-    def resize(values: torch.Tensor) -> torch.Tensor:
-        return sampling.resize(values[None].float(), (height, width))[0]
+    factors = torch.tensor([width, height]) / torch.tensor(prediction.depth.shape[:-3:-1])  # of x and y
+
+    def resize(values: torch.Tensor, name: str = "") -> torch.Tensor:
+        if values.dtype == torch.bool:
+            return sampling.resize(values[None].float(), (height, width), "nearest")[0] > 0.5
+        resized = sampling.resize(values[None].float(), (height, width))[0]
+        return resized * factors.to(values.device)[:, None, None] if name == "flow" else resized
 
     return replace(
         prediction,
         depth=resize(prediction.depth),
         camera=prediction.camera and prediction.camera.resize(width, height),
         confidence=None if prediction.confidence is None else resize(prediction.confidence),
-        outputs={name: resize(values) for name, values in prediction.outputs.items()},
+        outputs={name: resize(values, name) for name, values in prediction.outputs.items()},
     )
 
 

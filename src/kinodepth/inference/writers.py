@@ -32,7 +32,8 @@ def safe_name(name: str) -> str:
 
 
 def write_npz(path: Path, prediction: Prediction) -> None:
-    """Write ``depth`` (H x W float32), what it means, and camera, pose, time and confidence where known."""
+    """Write ``depth`` (H x W float32), what it means, camera, pose, time and confidence where known, and further
+    outputs (C x H x W float32 or bool) as ``output_<name>``."""
     arrays: dict[str, np.ndarray] = {"depth": prediction.depth[0].float().cpu().numpy()}
     arrays |= {key: np.array(value) for key, value in meaning(prediction).items()}
     if prediction.camera is not None:
@@ -43,6 +44,9 @@ def write_npz(path: Path, prediction: Prediction) -> None:
         arrays["timestamp"] = np.array(prediction.timestamp, np.float64)
     if prediction.confidence is not None:
         arrays["confidence"] = prediction.confidence[0].float().cpu().numpy()
+    for name, values in prediction.outputs.items():
+        values = values if values.dtype == torch.bool else values.float()
+        arrays[f"output_{name}"] = values.cpu().numpy()
     with atomic(path) as temporary:
         np.savez(temporary, **arrays)  # type: ignore[arg-type]
 
@@ -62,6 +66,7 @@ def read_npz(path: Path) -> Prediction:
         torch.from_numpy(data["cam_to_world"]) if "cam_to_world" in data else None,
         float(data["timestamp"]) if "timestamp" in data else None,
         None if confidence is None else torch.from_numpy(confidence)[None],
+        {key.removeprefix("output_"): torch.from_numpy(data[key]) for key in data if key.startswith("output_")},
     )
 
 

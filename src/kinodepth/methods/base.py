@@ -37,8 +37,9 @@ class Stage:
     for validation, without draws. ``fields`` are read besides the images. ``parts`` are the names of the direct
     children of the model that train, the others are frozen in eval mode. ``optimizer`` makes the optimiser of the
     trainable parameters and ``schedule``, if any, its learning-rate schedule (stepped once per step).
-    ``consumes`` and ``produces`` name artefacts. Processes that read data get the stage pickled: its functions are
-    functions of a module or ``partial`` of such, no lambdas.
+    ``consumes`` and ``produces`` name artefacts. ``done`` counts the steps of the stage before this one; the engine
+    sets it for the objective, so that a weight can follow the steps. Processes that read data get the stage pickled:
+    its functions are functions of a module or ``partial`` of such, no lambdas.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Stage:
     schedule: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None
     consumes: tuple[str, ...] = ()
     produces: tuple[str, ...] = ()
+    done: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ class Method:
     attribute; ``objective(model, clip, stage, generator)`` computes the losses of one batch (what it draws from the
     generator differs from process to process and from portion to portion); ``validate(model, clip)`` is optional: a
     depth-free validation loss. ``card`` is the path of CARD.md, ``shipped`` that of weights we trained, if there are.
+    ``outputs`` are what can be predicted besides depth, each with the fields that it needs of a frame: a method that
+    has any takes the wanted names as second argument of ``predictor``. Names: ``flow``, ``motion``, ``mask``
+    (maps in ``Prediction.outputs``), ``poses`` (``cam_to_world``).
     """
 
     name: str
@@ -117,8 +122,9 @@ class Method:
     build: Callable[[Any], nn.Module]
     stages: Callable[[Any], list[Stage]]
     objective: Callable[[nn.Module, Clip, Stage, torch.Generator], Objective]
-    predictor: Callable[[nn.Module], Predictor]
+    predictor: Callable[..., Predictor]
     convert: Callable[[Path], Conversion]
     card: Path
     validate: Callable[[nn.Module, Clip], Tensor] | None = None
     shipped: Path | None = None
+    outputs: Mapping[str, frozenset[str]] = field(default_factory=dict)

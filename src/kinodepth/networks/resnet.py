@@ -22,11 +22,13 @@ class ResNetEncoder(nn.Module):
 
     ``pretrained`` starts from ImageNet weights (timm's ``tv_in1k`` tags, which are torchvision's V1 weights):
     True downloads them, a path reads a local file. For more than three input channels the stem kernel is repeated along
-    the input axis and scaled by 3 / ``in_channels``. Raises ``InputError`` for an unknown depth or when the weights
-    cannot be had.
+    the input axis and scaled by 3 / ``in_channels``. Of the four ``stages`` the last may be left out. Raises
+    ``InputError`` for an unknown depth or when the weights cannot be had.
     """
 
-    def __init__(self, layers: int = 18, in_channels: int = 3, pretrained: bool | str | Path = False) -> None:
+    def __init__(
+        self, layers: int = 18, in_channels: int = 3, pretrained: bool | str | Path = False, stages: int = 4
+    ) -> None:
         super().__init__()
         if layers not in LAYERS:
             raise InputError(f"ResNet with {layers} layers; expected one of {LAYERS}; choose one of these")
@@ -37,6 +39,7 @@ class ResNetEncoder(nn.Module):
                 pretrained=bool(pretrained),
                 pretrained_cfg_overlay=local,
                 features_only=True,
+                out_indices=tuple(range(stages + 1)),
                 in_chans=in_channels,
                 norm_layer=BatchNorm2d,
                 zero_init_last=False,

@@ -28,7 +28,7 @@ def detect(path: Path) -> bool:
 
 
 def open(path: Path) -> list[Sequence]:
-    return [_drive(drive) for drive in _drives(path)]
+    return [drive_sequence(drive) for drive in _drives(path)]
 
 
 def _drives(path: Path) -> list[Path]:
@@ -37,8 +37,9 @@ def _drives(path: Path) -> list[Path]:
     return [drive for drive in candidates if (drive / "image_02" / "data").is_dir()]
 
 
-def _drive(drive: Path) -> Sequence:
-    images = images_in(drive / "image_02" / "data")
+def drive_sequence(drive: Path, side: str = "02") -> Sequence:
+    """The recording of one colour camera of a drive: ``02`` left, ``03`` right."""
+    images = images_in(drive / f"image_{side}" / "data")
     width, height = image_size(images[0])
     date = drive.resolve().parent
     camera = poses = None
@@ -46,10 +47,10 @@ def _drive(drive: Path) -> Sequence:
     file = date / "calib_cam_to_cam.txt"
     if file.is_file():
         calibration = read_calibration(file)
-        projection = matrix(calibration, "P_rect_02", file)
+        projection = matrix(calibration, f"P_rect_{side}", file)
         camera = Camera.from_matrix(projection[:3, :3], width, height)
         rectify = matrix(calibration, "R_rect_00", file, 3)
-        second_from_first = np.linalg.inv(_pinhole(projection)) @ projection  # the offset of camera 2
+        second_from_first = np.linalg.inv(_pinhole(projection)) @ projection  # the offset of this camera
         velo_file, imu_file = date / "calib_velo_to_cam.txt", date / "calib_imu_to_velo.txt"
         if velo_file.is_file():
             first_from_lidar = rectify @ rigid(read_calibration(velo_file), velo_file)
@@ -60,10 +61,10 @@ def _drive(drive: Path) -> Sequence:
                 from_imu = second_from_first @ first_from_lidar @ rigid(read_calibration(imu_file), imu_file)
                 rows = {p.stem: read_numbers(p)[0] for p in sorted((drive / "oxts" / "data").glob("*.txt"))}
                 poses = poses_from_oxts(rows, from_imu)
-    better = list_images(drive / "proj_depth" / "groundtruth" / "image_02")
+    better = list_images(drive / "proj_depth" / "groundtruth" / f"image_{side}")
     if better:
         maps = {"depth": {p.stem: partial(read_depth, p, 256.0) for p in better}}
-    return sequence_of(drive.resolve().name, images, drive, camera, poses, _times(drive, images), maps)
+    return sequence_of(drive.resolve().name, images, drive, camera, poses, _times(drive, side, images), maps)
 
 
 def poses_from_oxts(rows: dict[str, list[float]], camera_from_imu: np.ndarray) -> dict[str, Tensor]:
@@ -107,8 +108,8 @@ def _pinhole(projection: np.ndarray) -> np.ndarray:
     return square
 
 
-def _times(drive: Path, images: list[Path]) -> dict[str, float] | None:
-    file = drive / "image_02" / "timestamps.txt"
+def _times(drive: Path, side: str, images: list[Path]) -> dict[str, float] | None:
+    file = drive / f"image_{side}" / "timestamps.txt"
     if not file.is_file():
         return None
     times = [read_time(line.strip(), file) for line in read_text(file).splitlines() if line.strip()]
