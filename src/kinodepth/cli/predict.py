@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from kinodepth.inference.model import DepthModel
+    from kinodepth.types import Sequence
 
 EXAMPLES = """
 kinodepth predict run drive.mp4 --out depth --save npz,mp4
@@ -60,6 +64,7 @@ def run(
     sequence = open_sequence(source, format=format)
     if fov is not None:
         sequence = with_camera(sequence, fov)
+    _warn_of_poses(loaded, sequence)
     folder = Path(out) if out is not None else Path(f"{Path(source).resolve().stem}_depth")
     options = Options(
         tuple(part.strip() for part in save.split(",") if part.strip()),
@@ -79,6 +84,20 @@ def run(
     console.print(", ".join(f"{name} {_short(value)}" for name, value in summary.numbers().items()), soft_wrap=True)
     console.print(f"depth and report: {folder / 'report.html'}", soft_wrap=True)
     return 0
+
+
+def _warn_of_poses(model: DepthModel, sequence: Sequence) -> None:
+    """Look at the poses before a method relies on them."""
+    import warnings
+
+    from kinodepth.data.checks.geometry import REACH
+    from kinodepth.data.checks.poses import look_at_poses
+
+    if "cam_to_world" in model.method.requires.inference and "cam_to_world" in sequence.provides_somewhere:
+        config = getattr(model.network, "config", None)
+        reach = (getattr(config, "near", REACH[0]), getattr(config, "far", REACH[1]))
+        for finding in look_at_poses(sequence, reach):
+            warnings.warn(finding.message, stacklevel=2)
 
 
 def _settings(pairs: list[str]) -> dict[str, object]:

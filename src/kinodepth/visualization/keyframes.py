@@ -87,7 +87,13 @@ def _path(axes: Axes, poses: np.ndarray, decisions: Sequence[str], rows: Sequenc
     lost = [int(known[known < i].max()) for i, d in enumerate(decisions) if d == "lost" and (known < i).any()]
     if lost:
         axes.scatter(
-            *places[lost].T, s=70, color=COLORS["lost"], marker="x", zorder=5, label="tracking lost after this"
+            places[lost, 0],
+            places[lost, 1],
+            s=70,
+            color=COLORS["lost"],
+            marker="x",
+            zorder=5,
+            label="tracking lost after this",
         )
     axes.plot([], [], color=_LINK, linewidth=1.2, label="to its measurement frames")
     axes.set(xlabel="metres", ylabel="metres, seen from above", aspect="equal")

@@ -53,7 +53,9 @@ PAIR = Method(
     config=PairConfig,
     presets=PAIR_PRESETS,
     requires=Requires(
-        training=frozenset({"camera", "cam_to_world", "depth"}), inference=frozenset({"camera", "cam_to_world"})
+        training=frozenset({"camera", "cam_to_world", "depth"}),
+        inference=frozenset({"camera", "cam_to_world"}),
+        gaps=frozenset({"cam_to_world"}),  # where tracking was lost
     ),
     build=_build,
     stages=stages,
