@@ -154,7 +154,7 @@ def test_two_frames_of_one_time_do_no_harm(net, walk):
     ("change", "words"),
     [
         (lambda i, pose: invert(pose), "read as world-to-camera; expected camera-to-world"),
-        (millimetres, "are the positions in millimetres?; multiply the positions by 0.001"),
+        (millimetres, "the positions are not in metres (millimetres?)"),
         (jump(10.0), "position jumps by 10"),
         (lambda i, pose: pose * torch.nan if i == 6 else pose, None),
     ],

@@ -144,12 +144,11 @@ def _unit(sequence: Sequence, pairs: list[Pair], reach: tuple[float, float]) -> 
     if len(depths) < DEPTH_POINTS or reach[0] < (depth := float(np.median(depths))) < reach[1]:
         return
     power = 10.0 ** round(math.log10(depth / TYPICAL))
-    unit = "; are the positions in millimetres?" if power == 1000 else ""
-    remedy = f"multiply the positions by {1 / power:.4g}" if power != 1 else "check their unit"
+    unit = "millimetres?" if power == 1000 else f"multiply them by {1 / power:.4g}" if power != 1 else "check them"
     yield Finding(
         "warning", "pose unit",
-        f"by the poses the things in the picture are {depth:.3g} m away; expected metres, {reach[0]:g} to {reach[1]:g} "
-        f"m{unit}; {remedy} if that is wrong",
+        f"by the poses the things in the picture are {depth:.3g} m away; expected the {reach[0]:g} to {reach[1]:g} m "
+        f"that depth is told for; if that is wrong, the positions are not in metres ({unit})",
     )  # fmt: skip
 
 

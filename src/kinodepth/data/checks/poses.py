@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
+from torch import Tensor
 
 from kinodepth.data.checks import Finding, geometry
 from kinodepth.data.checks.survey import glance
@@ -62,3 +63,22 @@ def _step(a: Record, b: Record) -> float | None:
         return None
     step = float((b.cam_to_world[:3, 3] - a.cam_to_world[:3, 3]).double().norm())
     return step if np.isfinite(step) else None
+
+
+class JumpWatch:
+    """``jump(pose)`` of one pose after the other: metres where it jumps, by the rule above with the mean of the steps
+    so far as the usual one; else 0. None or NaN are passed over."""
+
+    def __init__(self) -> None:
+        self.last: Tensor | None = None
+        self.total, self.steps = 0.0, 0
+
+    def jump(self, pose: Tensor | None) -> float:
+        if pose is None or not bool(pose.isfinite().all()):
+            return 0.0
+        step = 0.0 if self.last is None else float((pose[:3, 3] - self.last[:3, 3]).norm())
+        self.last = pose
+        if self.steps and step > max(JUMP, USUAL * self.total / self.steps):
+            return step
+        self.total, self.steps = self.total + step, self.steps + (step > 0)
+        return 0.0
