@@ -42,6 +42,7 @@ def device(source: str, size: str | None = None, rate: float | None = None) -> I
         )
         file, options = prefix + source, {}
         options |= {"video_size": size} if size else {}
+        rate = rate or (30.0 if format == "avfoundation" else None)  # its own default is one no camera has
         options |= {"framerate": f"{rate:g}"} if rate else {}
     for number, (_, image) in enumerate(_decoded(file, format, options, SILENCE)):
         yield number, Frame(f"{number:06d}", image, time.time())
