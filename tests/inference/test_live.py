@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import threading
 import time
@@ -111,12 +112,6 @@ def test_poses_and_cameras_find_their_frames(toy):
     assert [f.cam_to_world is not None for f, _ in found] == [True, True, False, True]
     assert [f.camera.fx for f, _ in found] == [10, 20, 10, 10]
     assert counters.sentence().startswith("read 4, dropped 0, without pose 1, predicted 4, latency p50 ")
-
-
-def test_a_method_that_needs_poses_says_so():
-    stream = live.posed(live.every(map(frame, range(2)), live.Counters()), live.Counters(), needed=True)
-    with pytest.raises(InputError, match="give --poses FILE"):
-        next(stream)
 
 
 def test_a_jump_is_said_and_survived():
@@ -266,6 +261,19 @@ def test_command_with_poses_on_standard_input_equals_predict(clip, monkeypatch, 
     assert all(np.array_equal(online[name], offline[name]) for name in online)
 
 
+def test_command_on_a_posed_recording(clip, capsys):
+    options = ["--frames", "latest", "--out", str(clip / "live"), "--resolution", "network"]
+    assert main(["live", *DVMVS, str(clip / "clip"), *options]) == 0
+    told = capsys.readouterr().out
+    read, dropped, _, predicted = (int(word) for word in re.findall(r"\d+", told)[:4])
+    assert read == 12
+    assert 0 < predicted <= read - dropped
+    assert len(open_predictions(clip / "live")) == predicted
+    (clip / "clip" / "poses.txt").unlink()
+    assert main(["live", *DVMVS, str(clip / "clip")]) == 2
+    assert "has no cam_to_world" in capsys.readouterr().err
+
+
 def test_ctrl_c_ends_with_everything_written(toy, tmp_path, capsys, monkeypatch):
     def camera(source, size, rate):
         for number in range(10**6):
@@ -286,8 +294,10 @@ def test_ctrl_c_ends_with_everything_written(toy, tmp_path, capsys, monkeypatch)
         (["nowhere.mp4"], "nowhere.mp4 does not exist"),
         (["/dev/video77"], "cannot be opened"),
         (["0", "--intrinsics", "nothing.txt"], "is no file"),
+        (["0"], "0 has no poses, deep_video_mvs_pair needs them; give --poses FILE or --poses -"),
     ],
 )
 def test_what_cannot_be_streamed(toy, tmp_path, capsys, words, message):
-    assert main(["live", "toy", *words]) == 2
+    method = ["toy"] if "needs them" not in message else DVMVS
+    assert main(["live", *method, *words]) == 2
     assert message in capsys.readouterr().err.strip().splitlines()[-1]

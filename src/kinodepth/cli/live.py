@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kinodepth.data.live import Numbered
     from kinodepth.data.trajectory import PoseFeed
     from kinodepth.inference.live import Counters
-    from kinodepth.types import Camera
+    from kinodepth.types import Camera, Sequence
 
 EXAMPLES = """
 kinodepth live run 0 --fov 70
@@ -73,18 +73,26 @@ def run(
     from pathlib import Path
 
     from kinodepth.cli.predict import _settings
-    from kinodepth.data.live import is_device
+    from kinodepth.data.live import in_real_time, is_device, recorded
     from kinodepth.inference import live
     from kinodepth.inference.live_folder import LiveFolder
     from kinodepth.inference.model import load
+    from kinodepth.types import InputError, Sequence
 
     loaded = load(model, weights, device=device, precision=precision, config=_settings(set or []))
     needs = loaded.method.requires.inference
     stop, counters = Event(), live.Counters()
     take = live.latest if (frames or ("latest" if is_device(source) else "all")) == "latest" else live.every
-    taken = take(_frames(source, needs, follow, size, fps, take is live.latest, stop), counters, stop)
+    given = _frames(source, follow, size, fps, stop)
+    if isinstance(given, Sequence):
+        if poses is None:
+            loaded.check(given)
+        given = recorded(given, needs) if take is live.every else in_real_time(recorded(given, needs))
+    elif poses is None and "cam_to_world" in needs:
+        raise InputError(f"{source} has no poses, {loaded.method.name} needs them; give --poses FILE or --poses -")
+    taken = take(given, counters, stop)
     feed = None if poses is None else _feed(poses, pose_format, tolerance, wait, stop)
-    stream = live.posed(taken, counters, feed, _camera(intrinsics, fov), offset, "cam_to_world" in needs)
+    stream = live.posed(taken, counters, feed, _camera(intrinsics, fov), offset)
     command = " ".join(["kinodepth", *sys.argv[1:]])
     parts = tuple(part.strip() for part in save.split(",") if part.strip())
     place: Any = nullcontext() if out is None else LiveFolder(Path(out), loaded, source, parts, resolution, command)
@@ -97,9 +105,9 @@ def run(
 
 
 def _frames(
-    source: str, needs: frozenset[str], follow: float, size: str | None, fps: float | None, play: bool, stop: Event
-) -> Iterator[Numbered]:
-    """The frames of whatever ``source`` is."""
+    source: str, follow: float, size: str | None, fps: float | None, stop: Event
+) -> Iterator[Numbered] | Sequence:
+    """The frames of whatever ``source`` is; a recording as such."""
     from pathlib import Path
 
     from kinodepth.data import live, open_sequence
@@ -115,8 +123,7 @@ def _frames(
         return live.growing_folder(folder, follow, fps or 30.0, stop.wait)
     if follow > 0:
         return live.growing_video(path, follow)
-    found = live.recorded(open_sequence(source), needs)
-    return live.in_real_time(found) if play else found
+    return open_sequence(source)
 
 
 def _feed(

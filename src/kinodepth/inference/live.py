@@ -19,7 +19,7 @@ from kinodepth.data.live import Numbered
 from kinodepth.data.trajectory import PoseFeed
 from kinodepth.inference.model import DepthModel, Resolution
 from kinodepth.inference.stream import Latency
-from kinodepth.types import Camera, Frame, InputError, Prediction
+from kinodepth.types import Camera, Frame, Prediction
 
 Arrived = tuple[float, int, Frame]  # when (perf_counter), number, frame
 
@@ -97,12 +97,11 @@ def posed(
     feed: PoseFeed | None = None,
     camera: Callable[[int, int], Camera] | None = None,
     offset: float = 0.0,
-    needed: bool = False,
 ) -> Iterator[tuple[float, Frame]]:
     """``frames`` with the pose that ``feed`` has for their time + ``offset`` seconds (kitti: for their number).
 
     ``camera(width, height)`` is that of frames without one; a camera that comes with the pose goes first. A frame
-    without pose goes on without; if poses are ``needed`` and no feed gives any, the first such raises ``InputError``.
+    without pose goes on without.
     """
     watch = JumpWatch()
     for arrived, number, frame in frames:
@@ -116,9 +115,7 @@ def posed(
             if found is not None and found.intrinsics is not None:
                 where = f"the pose of frame {frame.name}: intrinsics"
                 frame = replace(frame, camera=camera_from_json(found.intrinsics, where, width, height))
-        elif needed and frame.cam_to_world is None and not counters.unposed and not counters.predicted:
-            raise InputError(f"frame {frame.name} has no pose; the method needs poses; give --poses FILE or --poses -")
-        counters.unposed += frame.cam_to_world is None and (needed or feed is not None)
+        counters.unposed += frame.cam_to_world is None and (feed is not None or watch.last is not None)
         if jump := watch.jump(frame.cam_to_world):
             warnings.warn(
                 f"the position jumps by {jump:.3g} m at frame {frame.name}; expected a continuous path; depth starts "
