@@ -137,6 +137,12 @@ class Record:
     camera: Camera | None = None
     cam_to_world: Tensor | None = None
 
+    @property
+    def provides(self) -> frozenset[str]:
+        """Names of what this frame can give: fields plus ``camera``, ``cam_to_world``, ``timestamp``."""
+        stated = {key for key in ("camera", "cam_to_world", "timestamp") if getattr(self, key) is not None}
+        return frozenset(set(self.load) | stated)
+
 
 class Sequence:
     """An ordered, lazily read recording. Nothing is decoded before a frame is read.
@@ -152,12 +158,12 @@ class Sequence:
 
     @property
     def provides(self) -> frozenset[str]:
-        common: set[str] | None = None
-        for record in self.records:
-            known = set(record.load)
-            known |= {key for key in ("camera", "cam_to_world", "timestamp") if getattr(record, key) is not None}
-            common = known if common is None else common & known
-        return frozenset(common or ())
+        return frozenset.intersection(*(record.provides for record in self.records)) if self.records else frozenset()
+
+    @property
+    def provides_somewhere(self) -> frozenset[str]:
+        """What at least one frame can give."""
+        return frozenset().union(*(record.provides for record in self.records))
 
     def read(self, index: int, fields: frozenset[str] | set[str] | tuple[str, ...] | None = None) -> Frame:
         """Frame ``index`` with ``image`` and the named ``fields`` (default: all that the record has)."""

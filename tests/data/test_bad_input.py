@@ -61,7 +61,9 @@ def test_poses_that_are_missing_short_or_not_numbers(clip, tmp_path, capsys):
     broken = np.eye(4)
     broken[0, 3] = np.nan
     write_poses(clip, [np.eye(4), broken, *[np.eye(4)] * 3])
-    assert "poses.txt, frame 0001 holds NaN or inf; expected finite numbers" in refused(capsys, "check", clip)
+    assert [r.cam_to_world is None for r in data.open_sequence(clip).records] == [False, True, False, False, False]
+    write_poses(clip, [broken] * 5)
+    assert "poses.txt, frame 0000 holds NaN or inf; expected finite numbers" in refused(capsys, "check", clip)
     (clip / "poses.txt").write_text("")
     assert "has no pose for 5 of 5 frames" in refused(capsys, "prepare", clip, out)
     assert not out.exists()

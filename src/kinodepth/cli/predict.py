@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from kinodepth.inference.model import DepthModel
+    from kinodepth.types import Sequence
 
 EXAMPLES = """
 kinodepth predict posed_recording --save npz,mp4
@@ -69,6 +73,7 @@ def run(
     sequence = open_sequence(source, format=format)
     if fov is not None:
         sequence = with_camera(sequence, fov)
+    _warn_of_poses(loaded, sequence)
     folder = Path(out) if out is not None else Path(f"{Path(source).resolve().stem}_depth")
     options = Options(
         tuple(part.strip() for part in save.split(",") if part.strip()),
@@ -102,15 +107,29 @@ def _default_model(source: str, format: str | None) -> str:
         raise InputError(
             f"{source} is a model and no source was given; expected both: kinodepth predict {source} SOURCE"
         )
-    provided = open_sequence(source, format=format).provides
+    sequence = open_sequence(source, format=format)
     for name in methods.available():
         method = methods.load(name)
-        if method.shipped and method.requires.inference <= provided:
+        if method.shipped and not method.requires.missing(method.requires.inference, sequence):
             return name
     raise InputError(
         f"{source} has no camera poses and no model was named; expected poses for the weights that kinodepth ships, or "
         f"a model; train one, then: kinodepth predict RUN {source}"
     )
+
+
+def _warn_of_poses(model: DepthModel, sequence: Sequence) -> None:
+    """Look at the poses before a method relies on them."""
+    import warnings
+
+    from kinodepth.data.checks.geometry import REACH
+    from kinodepth.data.checks.poses import look_at_poses
+
+    if "cam_to_world" in model.method.requires.inference and "cam_to_world" in sequence.provides_somewhere:
+        config = getattr(model.network, "config", None)
+        reach = (getattr(config, "near", REACH[0]), getattr(config, "far", REACH[1]))
+        for finding in look_at_poses(sequence, reach):
+            warnings.warn(finding.message, stacklevel=2)
 
 
 def _settings(pairs: list[str]) -> dict[str, object]:

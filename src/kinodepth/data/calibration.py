@@ -56,7 +56,7 @@ def read_camera(path: Path, width: int, height: int) -> Camera:
     the width, height they belong to (rescaled to the images), or with ``fov``, the horizontal field of view in degrees.
     """
     if path.suffix == ".json":
-        return _json_camera(path, width, height)
+        return camera_from_json(read_json(path), path, width, height)
     values = np.array([v for row in read_numbers(path) for v in row])
     if values.size in (9, 12):
         matrix = values.reshape(3, -1)
@@ -68,8 +68,12 @@ def read_camera(path: Path, width: int, height: int) -> Camera:
     return _fits(path, [float(v) for v in four], width, height)
 
 
-def _json_camera(path: Path, width: int, height: int) -> Camera:
-    data = read_json(path)
+def camera_from_json(data: Any, path: Path | str, width: int, height: int) -> Camera:
+    """The camera of what JSON at ``path`` says: the object of ``read_camera`` or ``[fx, fy, cx, cy]``."""
+    if isinstance(data, list) and len(data) == 4 and all(_is_number(v) for v in data):
+        return _fits(path, [float(v) for v in data], width, height)
+    if not isinstance(data, dict):
+        raise InputError(f"{path} holds {data!r}; expected [fx, fy, cx, cy] or an object with these; correct it")
     wrong = [key for key in ("fov", *KEYS, "width", "height") if not _is_number(data.get(key, 0.0))]
     if wrong:
         raise InputError(f"{path}: {wrong[0]} is {data[wrong[0]]!r}; expected a finite number; correct it")
@@ -99,7 +103,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _fits(path: Path, four: list[float], width: int, height: int) -> Camera:
+def _fits(path: Path | str, four: list[float], width: int, height: int) -> Camera:
     """The camera, unless its principal point says that it belongs to images of another size."""
     camera = Camera(four[0], four[1], four[2], four[3], width, height)
     if not (0.2 * width < camera.cx < 0.8 * width and 0.2 * height < camera.cy < 0.8 * height):

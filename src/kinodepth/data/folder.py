@@ -1,6 +1,6 @@
 """The one folder contract (docs/data.md): images or a video, and what is known about them, matched by file stem.
 
-images/<stem>.jpg or video.mp4 · intrinsics.json or .txt · poses.txt (stem and 16 numbers, cam_to_world)
+images/<stem>.jpg or video.mp4 · intrinsics.json or .txt · poses.txt (stem and 16 numbers, cam_to_world, NaN = lost)
 timestamps.txt (stem seconds) · depth/<stem>.png, .npy or .npz · masks/<kind>/<stem>.png · prior/<stem>.*
 prior/prior.json (what the prior is) · extra/<name>/<stem>.npz · sequence.json (depth_divisor, prior_divisor, ...)
 """
@@ -50,12 +50,17 @@ def open_folder(path: Path) -> Sequence:
     poses = None
     if (path / "poses.txt").is_file():
         rows = read_named(path / "poses.txt")
-        poses = {stem: pose_from_row(row, f"{path / 'poses.txt'}, frame {stem}") for stem, row in rows.items()}
-        without = [record.name for record in sequence.records if record.name not in poses]
+        lost = {stem for stem, row in rows.items() if row and not np.isfinite(row).all()}
+        poses = {
+            stem: pose_from_row(row, f"{path / 'poses.txt'}, frame {stem}")
+            for stem, row in rows.items()
+            if stem not in lost or len(lost) == len(rows)
+        }
+        without = [record.name for record in sequence.records if record.name not in rows]
         if without:
             raise InputError(
                 f"{path / 'poses.txt'} has no pose for {len(without)} of {len(sequence)} frames, such as {without[0]}; "
-                "expected one row per image; complete it or remove those images"
+                "expected one row per image, of NaN where tracking was lost; complete it or remove those images"
             )
     times: dict[str, list[float]] = {}
     if (path / "timestamps.txt").is_file():
@@ -143,18 +148,20 @@ def write_folder(
     Images become JPEG of ``quality`` (4:4:4), depth 16-bit PNG in steps of 1 / ``depth_divisor``. Small text files and
     sequence.json come last: with them the folder is complete.
     """
-    poses, times, camera = [], [], None
+    poses, times, camera, lost = [], [], None, True
     for frame in frames:
         _write_frame(frame, out, depth_divisor, quality)
         camera = camera or frame.camera
-        if frame.cam_to_world is not None:
-            poses.append(" ".join([frame.name, *(f"{v:.17g}" for v in frame.cam_to_world.double().flatten().tolist())]))
+        known = frame.cam_to_world is not None
+        lost = lost and not known
+        pose = [math.nan] * 16 if frame.cam_to_world is None else frame.cam_to_world.double().flatten().tolist()
+        poses.append(" ".join([frame.name, *(f"{v:.17g}" for v in pose)]))
         if frame.timestamp is not None:
             times.append(f"{frame.name} {frame.timestamp!r}")
         yield frame.name
     if camera is not None:
         write_text(out / "intrinsics.json", json.dumps(asdict(camera), indent=1) + "\n")
-    for name, rows in (("poses.txt", poses), ("timestamps.txt", times)):
+    for name, rows in (("poses.txt", [] if lost else poses), ("timestamps.txt", times)):
         if rows:
             write_text(out / name, "\n".join(rows) + "\n")
     write_text(out / "sequence.json", json.dumps({**about, "depth_divisor": depth_divisor}, indent=1) + "\n")

@@ -6,7 +6,7 @@ in metres, double precision; a pose that is None or not finite means that tracki
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from kinodepth.data.files import atomic
-from kinodepth.geometry.pose import move_between, pose_distance
+from kinodepth.geometry.pose import matrix_to_axis_angle, move_between, pose_distance
 from kinodepth.types import InputError
+from kinodepth.types import Sequence as Recording
 
 LOST_AFTER = 30  # frames without a pose that are waited for
 TRACKING_LOST = "TRACKING LOST"
@@ -54,13 +55,19 @@ class KeyframeBuffer:
     lost: int = 0
 
 
+def is_known(pose: Tensor | None) -> bool:
+    """Whether there is a pose, of finite numbers."""
+    return pose is not None and bool(torch.isfinite(pose).all())
+
+
 def decide(buffer: KeyframeBuffer, pose: Tensor | None, rule: KeyframeRule) -> tuple[Decision, KeyframeBuffer]:
     """Judge a frame by its pose; ``remember`` stores it if it is the first or a keyframe."""
-    if pose is None or not bool(torch.isfinite(pose).all()):
+    if not is_known(pose):
         if buffer.lost < LOST_AFTER:
             return Decision.NO_POSE, replace(buffer, lost=buffer.lost + 1)
         found = Decision.LOST if buffer.poses else Decision.STILL_LOST
         return found, KeyframeBuffer(lost=buffer.lost + 1)
+    assert pose is not None
     buffer = replace(buffer, lost=0)
     if not buffer.poses:
         return Decision.FIRST, buffer
@@ -90,7 +97,7 @@ Row = tuple[int, ...] | str
 
 
 def keyframe_rows(
-    poses: Iterable[Tensor], count: int, rule: KeyframeRule = KeyframeRule()
+    poses: Iterable[Tensor | None], count: int, rule: KeyframeRule = KeyframeRule()
 ) -> tuple[list[Decision], list[Row]]:
     """Run the buffer over a whole recording: a decision per frame; per prediction the frame's index and those of its at
     most ``count`` measurement frames, and ``TRACKING LOST`` where everything was forgotten."""
@@ -98,7 +105,7 @@ def keyframe_rows(
     for index, pose in enumerate(poses):
         decision, buffer = decide(buffer, pose, rule)
         decisions.append(decision)
-        if decision in (Decision.FIRST, Decision.KEYFRAME):
+        if pose is not None and decision in (Decision.FIRST, Decision.KEYFRAME):
             buffer = remember(buffer, pose, index, rule)
         if decision is Decision.KEYFRAME:
             rows.append((index, *(buffer.items[i] for i in choose_measurements(buffer, count, rule))))
@@ -107,16 +114,19 @@ def keyframe_rows(
     return decisions, rows
 
 
-def simple_rows(poses: Iterable[Tensor], count: int, skip: int) -> tuple[list[tuple[int, int]], list[Row]]:
+SIMPLE = (Decision.FIRST, Decision.KEYFRAME, Decision.LOST, Decision.STILL_LOST, Decision.NO_POSE)  # by published code
+
+
+def simple_rows(poses: Iterable[Tensor | None], count: int, skip: int) -> tuple[list[tuple[int, int]], list[Row]]:
     """The comparison buffer: every ``skip``-th frame is a keyframe, matched with the ``count`` before it.
 
-    Returns (frame, published code: 0 first, 1 new, 2 lost, 3 still lost, 4 bad pose) and rows as ``keyframe_rows``.
+    Returns (frame, published code, see ``SIMPLE``) of the frames looked at, and rows as ``keyframe_rows``.
     """
     found, stored, lost, index = list[tuple[int, int]](), list[int](), 0, 0
     rows = list[Row]()
     every = list(poses)
     while index < len(every):
-        if bool(torch.isfinite(every[index]).all()):
+        if is_known(every[index]):
             found.append((index, 1 if stored else 0))
             stored, lost = [*stored, index][-count - 1 :], 0
             if len(stored) > 1:
@@ -132,6 +142,25 @@ def simple_rows(poses: Iterable[Tensor], count: int, skip: int) -> tuple[list[tu
             stored = []
         index += 1
     return found, rows
+
+
+def measurement_moves(poses: Sequence[Tensor | None], rows: Iterable[Row]) -> Tensor:
+    """How far each keyframe of ``rows`` is from each of its measurement frames: N x 2, metres and degrees."""
+    pairs = [(row[0], other) for row in rows if not isinstance(row, str) for other in row[1:]]
+    found = [(poses[a], poses[b]) for a, b in pairs]
+    known = [(a, b) for a, b in found if a is not None and b is not None]
+    if not known:
+        return torch.zeros(0, 2, dtype=torch.float64)
+    moves = move_between(*(torch.stack(side) for side in zip(*known, strict=True)))
+    angles = matrix_to_axis_angle(moves[:, :3, :3]).norm(dim=-1)
+    return torch.stack((moves[:, :3, 3].norm(dim=-1), angles.rad2deg()), -1)
+
+
+def image_names(recording: Recording) -> list[str]:
+    """The image file name of every frame, as index files have it; the frame's name where no file is its own."""
+    loaders = [record.load.get("image") for record in recording.records]
+    files = [next((arg for arg in getattr(load, "args", ()) if isinstance(arg, Path)), None) for load in loaders]
+    return [record.name if file is None else file.name for record, file in zip(recording.records, files, strict=True)]
 
 
 def index_name(method: str, dataset: str, scene: str, count: int) -> str:

@@ -44,7 +44,7 @@ def decoded(sequence: Sequence, folder: Path, say: Callable[[str], None]) -> Seq
 def require(method: Method, sequences: list[Sequence]) -> None:
     """Raise ``InputError`` naming what ``method`` needs for training and a recording does not have for every frame."""
     for sequence in sequences:
-        missing = sorted((method.requires.training | {"image"}) - sequence.provides)
+        missing = method.requires.missing(method.requires.training | {"image"}, sequence)
         if missing:
             remedy = "add it to the folder (docs/data.md says how)"
             if missing == ["prior_depth"]:

@@ -24,6 +24,7 @@ import numpy as np
 from kinodepth._version import __version__
 from kinodepth.data import video
 from kinodepth.data.files import atomic
+from kinodepth.data.folder import write_text
 from kinodepth.inference import outputs, stream, writers
 from kinodepth.inference.model import DepthModel, Resolution
 from kinodepth.types import Frame, InputError, Prediction, Sequence
@@ -92,13 +93,14 @@ def predict_folder(model: DepthModel, sequence: Sequence, out: Path, options: Op
             statistics.add(prediction.depth)
             summary.largest.add(prediction)
             largest, scale = max(largest, float(prediction.depth.max())), (prediction.scale, prediction.unit)
-            rows.write(json.dumps(_row(prediction)) + "\n")
+            rows.write(json.dumps(writers.row(prediction)) + "\n")
             summary.frames += 1
             summary.computed += is_new
             yield summary
     if not summary.frames:
         raise InputError(
-            f"{sequence.source} gave no prediction; {model.method.name} needs more frames than {len(names)}"
+            f"{sequence.source} gave no prediction in {len(names)} frames; {model.method.name} needs more, or "
+            "for posed video a camera that moves; check the recording with kinodepth check"
         )
     summary.span = options.span or statistics.range()
     summary.divisor = writers.png16_divisor(largest) if "png16" in options.save else None
@@ -108,8 +110,8 @@ def predict_folder(model: DepthModel, sequence: Sequence, out: Path, options: Op
         outputs.write_trajectory(out, out / "frames.jsonl")
     pictures = _second_pass(sequence, names, depth_folder, out, options, summary, bool(model.outputs - {"poses"}))
     summary.peak_bytes = peak_memory()
-    _write_text(out / "prediction.json", json.dumps(metadata, indent=2) + "\n")
-    _write_text(out / "report.html", _page(metadata, pictures, summary, out))
+    write_text(out / "prediction.json", json.dumps(metadata, indent=2) + "\n")
+    write_text(out / "report.html", _page(metadata, pictures, summary, out))
     shutil.rmtree(out / ".spool", ignore_errors=True)
     yield summary
 
@@ -141,23 +143,28 @@ def _check_options(options: Options) -> None:
         raise InputError(f"resolution {options.resolution!r} is unknown; expected image or network")
 
 
-def _metadata(model: DepthModel, sequence: Sequence, options: Options) -> dict[str, Any]:
-    source = Path(sequence.source).resolve() if sequence.source else Path(sequence.name)
+def describe(model: DepthModel, source: str, resolution: Resolution) -> dict[str, Any]:
+    """What prediction.json says of predictions before there are any."""
     config = getattr(model.network, "config", None)
-    described: dict[str, Any] = {
+    return {
         "kinodepth": __version__,
         "method": model.method.name,
         "weights": model.source,
         "weights_sha256": model.weights_sha256,
-        "source": str(source),
+        "source": source,
         "quantity": "depth",
         "depth_kind": "z",
-        "resolution": options.resolution,
+        "resolution": resolution,
         "precision": model.precision,
         "device": model.device.type,
         "config": asdict(config) if config is not None else None,
         **outputs.described(model.outputs),
     }
+
+
+def _metadata(model: DepthModel, sequence: Sequence, options: Options) -> dict[str, Any]:
+    source = Path(sequence.source).resolve() if sequence.source else Path(sequence.name)
+    described = describe(model, str(source), options.resolution)
     frames = [record.name for record in sequence.records]
     size = source.stat().st_size if source.is_file() else None
     told = json.dumps({**described, "weights": None, "frames": frames, "size": size}, sort_keys=True, default=str)
@@ -188,7 +195,7 @@ def _open_folder(out: Path, metadata: Mapping[str, Any], options: Options) -> No
         torn = path.parent.glob(f".{path.stem}.*{path.suffix}") if path.suffix else path.glob(".*.*")
         for file in torn:
             file.unlink()
-    _write_text(stored, json.dumps({**metadata, "complete": False}, indent=2, default=str) + "\n")
+    write_text(stored, json.dumps({**metadata, "complete": False}, indent=2, default=str) + "\n")
 
 
 def _remove(out: Path) -> None:
@@ -272,16 +279,6 @@ def _second_pass(
     return pictures
 
 
-def _row(prediction: Prediction) -> dict[str, Any]:
-    pose = prediction.cam_to_world
-    return {
-        "name": writers.safe_name(prediction.name),
-        "timestamp": prediction.timestamp,
-        "camera": None if prediction.camera is None else asdict(prediction.camera),
-        "cam_to_world": None if pose is None else pose.tolist(),
-    }
-
-
 def _page(metadata: Mapping[str, Any], pictures: list[tuple[str, np.ndarray]], summary: Summary, out: Path) -> str:
     film = out / "video.mp4"
     small = "mp4" in metadata["saved"] and film.stat().st_size <= run_page.FILM_BYTES
@@ -289,8 +286,3 @@ def _page(metadata: Mapping[str, Any], pictures: list[tuple[str, np.ndarray]], s
     return run_page.predictions_page(
         metadata, pictures, summary.numbers(), legend, film.read_bytes() if small else None
     )
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

@@ -77,7 +77,7 @@ class DepthModel:
         """Raise ``InputError`` unless ``sequence`` has frames and provides what the method needs."""
         if len(sequence) == 0:
             raise InputError(f"{sequence.source or sequence.name} has no frames; expected at least one image")
-        missing = sorted(self.needs - sequence.provides)
+        missing = self.method.requires.missing(self.needs, sequence)
         if missing:
             raise InputError(
                 f"{sequence.source or sequence.name} has no {', '.join(missing)} for every frame; {self.method.name} "

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +31,17 @@ def meaning(prediction: Prediction) -> dict[str, str]:
 def safe_name(name: str) -> str:
     """A frame name as a file stem: folders in it are joined by ``_``."""
     return name.replace("/", "_").replace("\\", "_")
+
+
+def row(prediction: Prediction) -> dict[str, Any]:
+    """The line of frames.jsonl: what is known of the frame."""
+    matrix = prediction.cam_to_world
+    return {
+        "name": safe_name(prediction.name),
+        "timestamp": prediction.timestamp,
+        "camera": None if prediction.camera is None else asdict(prediction.camera),
+        "cam_to_world": None if matrix is None else matrix.tolist(),
+    }
 
 
 def write_npz(path: Path, prediction: Prediction) -> None:

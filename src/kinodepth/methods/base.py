@@ -21,10 +21,16 @@ from kinodepth.types import Clip, Frame, Prediction, Sequence
 
 @dataclass(frozen=True)
 class Requires:
-    """Sequence fields (``Sequence.provides``) that must be there, besides the images."""
+    """Sequence fields (``Sequence.provides``) that must be there, besides the images. Of these, single frames may lack
+    what ``gaps`` names, and the method takes care of them."""
 
     training: frozenset[str] = frozenset()
     inference: frozenset[str] = frozenset()
+    gaps: frozenset[str] = frozenset()
+
+    def missing(self, needed: frozenset[str], sequence: Sequence) -> list[str]:
+        """What ``sequence`` lacks of ``needed``."""
+        return sorted(needed - sequence.provides - (self.gaps & sequence.provides_somewhere))
 
 
 @dataclass(frozen=True)

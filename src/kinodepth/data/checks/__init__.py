@@ -25,9 +25,10 @@ class Finding:
 
 def check(sequence: Sequence) -> list[Finding]:
     """What is wrong with ``sequence``, the worst first; nothing if it is fine."""
-    from kinodepth.data.checks import content, geometry, motion
+    from kinodepth.data.checks import content, geometry, motion, poses
     from kinodepth.data.checks.survey import survey
 
     seen = survey(sequence)
     found = [*content.look(sequence, seen), *motion.look(sequence, seen), *geometry.look(sequence, seen)]
+    found += poses.look(sequence)
     return sorted(found, key=lambda finding: ("fatal", "warning", "note").index(finding.severity))

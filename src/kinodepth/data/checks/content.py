@@ -38,12 +38,15 @@ def look(sequence: Sequence, seen: Survey) -> Iterator[Finding]:
 
 def _gaps(sequence: Sequence) -> Iterator[Finding]:
     """Fields that some frames have and others lack."""
-    has = [
-        set(r.load) | {k for k in ("camera", "cam_to_world", "timestamp") if getattr(r, k) is not None}
-        for r in sequence.records
-    ]
-    for name in sorted(set().union(*has) - set(sequence.provides) if has else ()):
-        without = [r.name for r, fields in zip(sequence.records, has) if name not in fields]
+    for name in sorted(sequence.provides_somewhere - sequence.provides):
+        without = [record.name for record in sequence.records if name not in record.provides]
+        if name == "cam_to_world":
+            yield Finding(
+                "warning", "gaps",
+                f"{len(without)} of {len(sequence)} frames have no pose, such as {without[0]}; methods for posed video "
+                "leave them out; if tracking was not lost there, add the poses",
+            )  # fmt: skip
+            continue
         yield Finding(
             "warning", "gaps",
             f"{len(without)} of {len(sequence)} frames have no {name}, such as {without[0]}, so methods that need "

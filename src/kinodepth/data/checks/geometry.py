@@ -20,6 +20,8 @@ WRONG = 1.0
 BETTER = 0.5  # another reading of the poses must at least halve the error
 OFF = 2.0  # factor between translation and depth; tracking and sensors together err far less
 VISIBLE = 0.16  # of the motion must be parallax, twice what lens distortion can pretend, to measure a translation by
+REACH = (0.05, 500.0)  # metres to what a recording shows, if its poses are in metres
+TYPICAL = 2.5  # metres, a guess at how far things are where poses are in another unit
 DEPTH_POINTS = 30  # tracked points with depth and parallax, without which the scale cannot be told
 
 _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # x right, y up, z backward
@@ -31,7 +33,8 @@ READINGS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def look(sequence: Sequence, seen: Survey) -> Iterator[Finding]:
+def look(sequence: Sequence, seen: Survey, reach: tuple[float, float] = REACH) -> Iterator[Finding]:
+    """``reach`` is the nearest and farthest depth in metres that can be meant."""
     yield from _camera(sequence)
     pairs = [pair for pair in seen.far if pair.usable and _poses(sequence, pair) is not None]
     pairs = [pair for pair in pairs if pair.tracks.flow > WRONG]
@@ -40,7 +43,8 @@ def look(sequence: Sequence, seen: Survey) -> Iterator[Finding]:
     wrong = list(_direction(sequence, pairs))
     yield from wrong
     if not wrong:
-        yield from _scale(sequence, [pair for pair in pairs if pair.parallax > VISIBLE * pair.tracks.flow])
+        turned_out = [pair for pair in pairs if pair.parallax > VISIBLE * pair.tracks.flow]
+        yield from list(_scale(sequence, turned_out)) or _unit(sequence, turned_out, reach)
 
 
 def _camera(sequence: Sequence) -> Iterator[Finding]:
@@ -63,7 +67,8 @@ def _camera(sequence: Sequence) -> Iterator[Finding]:
 
 def _poses(sequence: Sequence, pair: Pair) -> tuple[Array, Array] | None:
     poses = [sequence.records[i].cam_to_world for i in (pair.first, pair.second)]
-    return None if poses[0] is None or poses[1] is None else (poses[0].double().numpy(), poses[1].double().numpy())
+    known = [pose.double().numpy() for pose in poses if pose is not None and bool(pose.isfinite().all())]
+    return (known[0], known[1]) if len(known) == 2 else None
 
 
 def _b_from_a(sequence: Sequence, pair: Pair, reading: Callable[[Array], Array]) -> Array:
@@ -126,6 +131,25 @@ def _scale(sequence: Sequence, pairs: list[Pair]) -> Iterator[Finding]:
             f"the way between poses is about {words}{unit} for the depth maps; expected both in the same unit, "
             f"metres; multiply the positions, or divide the depth, by {1 / likely:.4g}",
         )  # fmt: skip
+
+
+def _unit(sequence: Sequence, pairs: list[Pair], reach: tuple[float, float]) -> Iterator[Finding]:
+    """Are the tracked points as far away, by the poses alone, as things are?"""
+    samples: list[Array] = []
+    for pair in pairs:
+        move = _b_from_a(sequence, pair, READINGS["camera-to-world with OpenCV axes"])
+        error, inverse, parallax = pose_residual(pair.tracks.a, pair.tracks.b, pair.camera, move)
+        samples.append(1 / inverse[(parallax > WRONG) & (error < parallax / 2)])
+    depths = np.concatenate(samples) if samples else np.zeros(0)
+    if len(depths) < DEPTH_POINTS or reach[0] < (depth := float(np.median(depths))) < reach[1]:
+        return
+    power = 10.0 ** round(math.log10(depth / TYPICAL))
+    unit = "millimetres?" if power == 1000 else f"multiply them by {1 / power:.4g}" if power != 1 else "check them"
+    yield Finding(
+        "warning", "pose unit",
+        f"by the poses the things in the picture are {depth:.3g} m away; expected the {reach[0]:g} to {reach[1]:g} m "
+        f"that depth is told for; if that is wrong, the positions are not in metres ({unit})",
+    )  # fmt: skip
 
 
 def depth_ratios(pair: Pair, b_from_a: Array, depth: Array) -> Array:

@@ -78,10 +78,27 @@ def survey(sequence: Sequence) -> Survey:
     largest = [index for _, index in sorted(doubtful, reverse=True)[: PAIRS // 2]]
     for index in sorted({*spread, *largest}):
         result.near.append(measure(sequence, images, index, index + 1))
+    _measure_far(sequence, images, result, LONG_PAIRS)
+    return result
+
+
+def glance(sequence: Sequence) -> Survey:
+    """The least that tells whether poses fit the images: a few pairs further apart. A second, however long it is."""
+    result, images = Survey(), dict[int, Array]()
+    for index in evenly(len(sequence) - 1, 4):
+        readable = all(_look(sequence, i, images, result) for i in (index, index + 1))
+        if readable and images[index].shape == images[index + 1].shape:
+            result.near.append(measure(sequence, images, index, index + 1))
+    _measure_far(sequence, images, result, 8)
+    return result
+
+
+def _measure_far(sequence: Sequence, images: dict[int, Array], result: Survey, most: int) -> None:
+    """Add at most ``most`` pairs so far apart that the camera has moved, judged by the pairs of neighbours."""
     moving = [pair.tracks.flow for pair in result.near if pair.usable and pair.tracks.flow >= STILL]
     flow = float(np.median(moving)) if moving else 0.0
     result.stride = min(math.ceil(LONG_FLOW / max(flow, 1e-3)), 30, max(1, (len(sequence) - 1) // 2))
-    for first in evenly(len(sequence) - result.stride, LONG_PAIRS):
+    for first in evenly(len(sequence) - result.stride, most):
         for second in range(first + result.stride, min(first + result.stride + 2, len(sequence))):
             readable = all(_look(sequence, i, images, result) for i in (first, second))
             if not readable or images[first].shape != images[second].shape:
@@ -89,7 +106,6 @@ def survey(sequence: Sequence) -> Survey:
             if np.abs(images[first] - images[second]).mean() >= SAME or second > first + result.stride:
                 result.far.append(measure(sequence, images, first, second))
                 break  # a repeated frame says nothing about motion: the one after it is taken
-    return result
 
 
 def _chosen(count: int) -> list[int]:

@@ -17,7 +17,9 @@ PAIR = Method(
     config=PairConfig,
     presets=PAIR_PRESETS,
     requires=Requires(
-        training=frozenset({"camera", "cam_to_world", "depth"}), inference=frozenset({"camera", "cam_to_world"})
+        training=frozenset({"camera", "cam_to_world", "depth"}),
+        inference=frozenset({"camera", "cam_to_world"}),
+        gaps=frozenset({"cam_to_world"}),  # where tracking was lost
     ),
     build=later(f"{__name__}.model", "build"),
     stages=stages,

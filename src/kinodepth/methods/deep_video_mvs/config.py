@@ -24,6 +24,9 @@ class PairConfig:
     keyframe_distance: float = 0.1  # combined pose distance to the last keyframe that makes a new one (published)
     optimal_translation: float = 0.15  # metres between keyframe and measurement frame (published)
     optimal_rotation: float = 0.0  # rotation distance, see geometry.pose.pose_distance (published)
+    # Share of the matched space (pixels times inverse depths) that a measurement frame must see. A keyframe of which no
+    # earlier one sees as much is a first one again. In the published convention any frame will do.
+    min_overlap: float = 0.02
     train_height: int = 256  # pixels, multiple of 32, of training images (published)
     train_width: int = 256  # pixels, multiple of 32 (published)
     batch_size: int = 14  # windows per step (published: 14 pair, 4 fusion)

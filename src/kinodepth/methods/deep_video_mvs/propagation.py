@@ -11,7 +11,7 @@ from torch import Tensor
 from kinodepth.geometry.camera import back_project
 from kinodepth.geometry.pose import move_between, transform
 from kinodepth.geometry.sampling import sample
-from kinodepth.types import Convention
+from kinodepth.types import Camera, Convention
 
 HOLE = 0.01  # metres: a state whose depth is not larger is cleared
 
@@ -66,3 +66,19 @@ def warp_hidden(
         return torch.where((depth > HOLE) & in_front, warped, 0)
     # The released code clears states behind autograd's back: the gradient passes as if they were kept.
     return warped - torch.where(depth > HOLE, 0, warped).detach()
+
+
+def overlap(pose: Tensor, others: Tensor, camera: Camera, near: float, far: float) -> Tensor:
+    """The share (N) of the space seen from ``pose`` (4 x 4 cam_to_world) between depths ``near`` and ``far``, counted
+    evenly in pixels and inverse depth as the planes are, that the camera sees from each of ``others`` N x 4 x 4 too."""
+    rows, columns, depths = 6, 8, 16
+    y, x = ((torch.arange(n, dtype=torch.float64) + 0.5) / n for n in (rows, columns))
+    inverse = 1 / far + (1 / near - 1 / far) * (torch.arange(depths, dtype=torch.float64) + 0.5) / depths
+    y, x, z = (grid.flatten() for grid in torch.meshgrid(y, x, 1 / inverse, indexing="ij"))
+    across = (x * camera.width - 0.5 - camera.cx) / camera.fx * z
+    down = (y * camera.height - 0.5 - camera.cy) / camera.fy * z
+    points = torch.stack((across, down, z, torch.ones_like(z)))
+    right, below, ahead, _ = (move_between(others, pose.expand_as(others)) @ points).unbind(-2)
+    u, v = camera.fx * right / ahead + camera.cx + 0.5, camera.fy * below / ahead + camera.cy + 0.5
+    inside = (u > 0) & (u < camera.width) & (v > 0) & (v < camera.height)
+    return (inside & (ahead > 0)).double().mean(-1)
