@@ -72,14 +72,14 @@ def run(
     from contextlib import nullcontext
     from pathlib import Path
 
-    from kinodepth.cli.predict import _settings
+    from kinodepth.cli._settings import key_values
     from kinodepth.data.live import in_real_time, is_device, recorded
     from kinodepth.inference import live
     from kinodepth.inference.live_folder import LiveFolder
     from kinodepth.inference.model import load
     from kinodepth.types import InputError, Sequence
 
-    loaded = load(model, weights, device=device, precision=precision, config=_settings(set or []))
+    loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
     needs = loaded.method.requires.inference
     stop, counters = Event(), live.Counters()
     take = live.latest if (frames or ("latest" if is_device(source) else "all")) == "latest" else live.every

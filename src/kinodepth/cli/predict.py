@@ -60,6 +60,7 @@ def run(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from kinodepth.cli._settings import key_values
     from kinodepth.data import open_sequence
     from kinodepth.engine.recordings import with_camera
     from kinodepth.inference.job import Options, Summary, predict_folder
@@ -68,7 +69,7 @@ def run(
 
     if source is None:
         model, source = _default_model(model, format), model
-    loaded = load(model, weights, device=device, precision=precision, config=_settings(set or []))
+    loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
     loaded = with_outputs(loaded, [part.strip() for part in outputs.split(",") if part.strip()])
     sequence = open_sequence(source, format=format)
     if fov is not None:
@@ -130,24 +131,6 @@ def _warn_of_poses(model: DepthModel, sequence: Sequence) -> None:
         reach = (getattr(config, "near", REACH[0]), getattr(config, "far", REACH[1]))
         for finding in look_at_poses(sequence, reach):
             warnings.warn(finding.message, stacklevel=2)
-
-
-def _settings(pairs: list[str]) -> dict[str, object]:
-    """key=value texts as a dict; values are read as JSON (numbers, true, false, lists), else they are text."""
-    import json
-
-    from kinodepth.types import InputError
-
-    values: dict[str, object] = {}
-    for pair in pairs:
-        key, separator, text = pair.partition("=")
-        if not separator:
-            raise InputError(f"--set {pair!r} has no value; expected key=value, for example width=640")
-        try:
-            values[key] = json.loads(text)
-        except ValueError:
-            values[key] = text
-    return values
 
 
 def _short(value: object) -> str:
