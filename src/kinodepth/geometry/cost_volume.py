@@ -47,9 +47,9 @@ def plane_sweep_volume(
     with torch.autocast(reference.device.type, enabled=False):  # whose matrix products would round pixels
         if not gathers:
             return _sampled_volume(reference, measurements, at_infinity, shift, depths, convention)
-        volume = reference.new_zeros(len(reference), height, width, len(depths))
-        for reference, *item, out in zip(reference, measurements, at_infinity, shift, volume):
-            gathered_volume(reference, *item, depths, convention == "exact", out)
+        volume = reference.new_empty(len(reference), height, width, len(depths))  # channels last
+        for i, out in enumerate(volume):
+            gathered_volume(reference[i], measurements[i], at_infinity[i], shift[i], depths, convention == "exact", out)
         return volume.permute(0, 3, 1, 2)
 
 

@@ -19,9 +19,15 @@ MAX_ROWS = 1 << 23
 
 
 def gathered_volume(
-    reference: Tensor, measurements: Tensor, at_infinity: Tensor, shift: Tensor, depths: Tensor, exact: bool, out: Tensor
+    reference: Tensor,
+    measurements: Tensor,
+    at_infinity: Tensor,
+    shift: Tensor,
+    depths: Tensor,
+    exact: bool,
+    out: Tensor,
 ) -> None:
-    """Add the volume of one batch item to ``out`` h x w x D, in float32; inputs as in ``cost_volume``, without B.
+    """Write the volume of one batch item to ``out`` h x w x D, in float32; inputs as in ``cost_volume``, without B.
 
     ``at_infinity`` V x 3 x 3 and ``shift`` V x 3 take reference pixels to measurement pixels.
     """
@@ -29,6 +35,7 @@ def gathered_volume(
     down, across = -(-height // SIDE), -(-width // SIDE)
     table = measurements.new_zeros(views, height + 3, width + 3, channels)
     table[:, 1 : height + 1, 1 : width + 1] = measurements.movedim(1, 3)
+    table = table.view(-1, channels)
     framed = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])  # the table's pixel 1 is the map's 0
     rays = plane_rays(product(framed, at_infinity), down * SIDE, across * SIDE).transpose(0, 1)  # 3 x V x ..
     shift = product(framed, shift[..., None])[..., 0].T
@@ -37,21 +44,21 @@ def gathered_volume(
     lines = torch.stack((lines, shift.reshape(-1, 1).expand_as(lines)), 3).flatten(1, 2)
     planes = torch.stack((depths, torch.ones_like(depths)))
     space = (0, across * SIDE - width, 0, down * SIDE - height)
-    features = _tiled(F.pad(reference, space).movedim(0, 2) / (channels * views))[:, :, None]
-    memory = _Memory(views, (width + 3, height + 3), len(depths))
-    for i in range(down):
-        for j in range(across) if i % 2 == 0 else reversed(range(across)):  # the next tile sees much of the same
-            tile = i * across + j
-            first, last, crosses = spans[tile]
-            if first == last:
-                continue
-            corners = memory.of(last - first)
-            torch.mm(lines[tile], planes[:, first:last], out=corners.points)
-            rows, weights = corners.find(1e-8 * depths[first:last] if crosses else None, exact)
-            warped = F.embedding_bag(rows, table.view(-1, channels), per_sample_weights=weights, mode="sum")
-            torch.bmm(features[tile], warped.view(SIDE * SIDE, -1, channels).mT, out=corners.scores)
-            place = out[i * SIDE : (i + 1) * SIDE, j * SIDE : (j + 1) * SIDE, first:last]
-            place.copy_(corners.scores.view(SIDE, SIDE, -1)[: place.shape[0], : place.shape[1]])
+    features = _tiled(F.pad(reference, space).movedim(0, 2))[:, :, None]
+    memory = _Memory((width + 3, height + 3), len(depths), views, channels)
+    for tile, (first, last, crosses) in enumerate(spans):
+        y, x = (SIDE * place for place in divmod(tile, across))
+        place = out[y : y + SIDE, x : x + SIDE]
+        if last - first < len(depths):
+            place.zero_()
+        if first == last:
+            continue
+        corners = memory.of(last - first)
+        torch.mm(lines[tile], planes[:, first:last], out=corners.points)
+        rows, weights = corners.find(1e-8 * depths[first:last] if crosses else None, exact)
+        warped = torch.embedding_bag(table, rows.view(-1), corners.bags, False, 0, False, weights.view(-1))[0]
+        torch.bmm(features[tile], warped.view(SIDE * SIDE, -1, channels).mT, out=corners.scores)
+        place[..., first:last] = corners.scores.view(SIDE, SIDE, -1)[: place.shape[0], : place.shape[1]]
 
 
 def _tiled(maps: Tensor) -> Tensor:
@@ -63,7 +70,7 @@ def _tiled(maps: Tensor) -> Tensor:
 class _Memory:
     """What the tiles take turns to use, for samples in V maps that are ``size`` wide and high, frame included."""
 
-    def __init__(self, views: int, size: tuple[int, int], planes: int) -> None:
+    def __init__(self, size: tuple[int, int], planes: int, views: int, channels: int) -> None:
         count = SIDE * SIDE * planes
         self.views, self.size, self.ready = views, size, dict[int, _Corners]()
         self.corner = torch.ones((2 * views + 1) * count)  # x, y; 1
@@ -75,8 +82,9 @@ class _Memory:
         each = torch.eye(views).repeat_interleave(4, 1)
         self.to_rows = torch.cat((each, each * size[0], first.view(1, -1) + float(MAGIC)))
         shares = torch.tensor([[-1.0, 1, 0, 0], [-1, 0, 1, 0], [1, -1, -1, 1]])  # of x, y, x y
-        self.to_weights = torch.einsum("pc,vw->pvwc", shares, torch.eye(views)).reshape(3 * views, -1)
-        self.to_weights = torch.cat((self.to_weights, torch.tensor([[1.0, 0, 0, 0]]).repeat(1, views)))
+        shares = torch.einsum("pc,vw->pvwc", shares, torch.eye(views)).reshape(3 * views, -1)
+        whole = torch.tensor([[1.0, 0, 0, 0]]).repeat(1, views)
+        self.to_weights = torch.cat((shares, whole)) / (channels * views)
 
     def of(self, planes: int) -> _Corners:
         """The part of it for so many planes."""
@@ -93,19 +101,20 @@ class _Corners:
 
     def __init__(self, memory: _Memory, planes: int) -> None:
         views, count = memory.views, SIDE * SIDE * planes
-        corner = memory.corner[-memory.rows.shape[0] - 2 * views * count :]
-        inside = memory.inside[-memory.rows.shape[0] - 3 * views * count :]
-        corner, inside = corner[: (2 * views + 1) * count].view(-1, count), inside[: (3 * views + 1) * count].view(-1, count)
+        most = len(memory.rows)  # the ones in front of which the rest is put, so that they stay ones
+        corner = memory.corner[2 * views * (most - count) :][: (2 * views + 1) * count].view(-1, count)
+        inside = memory.inside[3 * views * (most - count) :][: (3 * views + 1) * count].view(-1, count)
         self.corner, self.inside = corner[:-1], inside[: 2 * views]
-        self.points = inside[:-1].view(-1, planes)  # to be written: 3 V pixels x planes
+        self.points = inside[:-1].view(-1, planes)  # 3 V pixels x planes, for the caller to write
         self.x, self.y, self.z = inside[:-1].split(views)
         self.limits = memory.size[0] - 2, memory.size[1] - 2
         self.to_rows, self.to_weights = (corner.T, memory.to_rows), (inside.T, memory.to_weights)
         self.rows, self.weights = memory.rows[:count], memory.weights[:count]
+        self.bags = torch.arange(0, 4 * views * count, 4 * views, dtype=torch.int32)
         self.scores = memory.scores[:count].view(-1, 1, planes)
 
     def find(self, tiny: Tensor | None, exact: bool) -> tuple[Tensor, Tensor]:
-        """Rows (int32) and weights, both N x 4 V, of ``points``; ``tiny`` is added to z if some may be behind a view."""
+        """Rows (int32) and weights, both N x 4 V, of ``points``. ``tiny`` goes on z if some may lie behind a view."""
         x, y, z, inside = self.x, self.y, self.z, self.inside
         if tiny is not None:
             z.view(-1, len(tiny)).add_(tiny)

@@ -25,6 +25,8 @@ class PackedConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         conv = self.conv
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        if not _packs(dtype):
+            return conv(x) if self.activation == "none" else conv(x).relu_()
         where = (conv.padding, conv.stride, conv.dilation, conv.groups)
         if dtype not in self.packed:
             weight = conv.weight.detach().to(dtype)
@@ -45,13 +47,20 @@ def pack_convolutions(network: Network) -> Network:
         return network
     for module in list(network.modules()):
         for name, child in list(module._modules.items()):
-            if not isinstance(child, nn.Conv2d) or isinstance(child.padding, str) or child.padding_mode != "zeros":
+            if type(child) is not nn.Conv2d or isinstance(child.padding, str) or child.padding_mode != "zeros":
                 continue
             relu = _following(module, name) if isinstance(module, nn.Sequential) else None
             setattr(module, name, PackedConv2d(child, relu is not None))
             if relu is not None:
                 setattr(module, relu, nn.Identity())
     return network
+
+
+def _packs(dtype: torch.dtype) -> bool:
+    """Whether this processor has packed convolutions of ``dtype``."""
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
 
 
 def _following(sequence: nn.Sequential, name: str) -> str | None:
