@@ -1,6 +1,6 @@
 """What DeepVideoMVS costs, as ratios to a plain timm ResNet-18 float32 forward measured in the same run.
 
-python benchmarks/deep_video_mvs.py [--rounds 10] [--skip-networks]
+python benchmarks/deep_video_mvs.py [--rounds 10] [--weights FILE ..] [--skip-networks]
 
 The cost volume is compared with one sampler call per plane, as published. All candidates take turns and the smallest
 processor time of each counts, which keeps other load on the machine out of the ratios as far as that goes; load on the
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,7 +22,10 @@ from kinodepth import methods
 from kinodepth.geometry.cost_volume import plane_sweep_volume
 from kinodepth.geometry.depth import plane_depths
 from kinodepth.geometry.pose import euler_to_matrix, pose_matrix
-from kinodepth.types import Camera, Frame
+from kinodepth.inference.model import load
+from kinodepth.methods.base import Predictor
+from kinodepth.methods.weights import read_weights
+from kinodepth.types import Camera, Frame, Prediction
 from sc_depth import in_turns, reference_forward
 
 HEIGHT, WIDTH, VIEWS, PLANES = 256, 320, 2, 64
@@ -72,20 +76,32 @@ def volumes() -> dict[str, Callable[[], object]]:
     }
 
 
-def keyframe(name: str, precision: torch.dtype) -> Callable[[], object]:
-    """One keyframe with two measurement frames that were encoded before."""
+def predictor_of(name: str, weights: list[Path]) -> Predictor:
+    """A predictor with those of ``weights`` that are for this net, else untrained."""
     method = methods.load(name)
-    predictor = method.predictor(method.build(method.config(pretrained=False)))
+    network = method.build(method.config(pretrained=False))
+    for file in weights:
+        if read_weights(file)[0] == name:
+            network = load(name, file).network
+    return method.predictor(network)
+
+
+def keyframe(predictor: Predictor, precision: torch.dtype) -> Callable[[], Prediction]:
+    """One keyframe with two measurement frames that were encoded before."""
     state, frames = predictor.init(), []
+    generator = torch.Generator().manual_seed(0)
     for i in range(4):
         pose = torch.eye(4, dtype=torch.float64)
         pose[0, 3] = 0.13 * i
-        frames.append(Frame(str(i), torch.rand(3, HEIGHT, WIDTH), None, CAMERA, pose))
-    for frame in frames[:3]:
-        _, state = predictor.step(frame, state)
+        image = torch.rand(3, HEIGHT, WIDTH, generator=generator)
+        frames.append(Frame(str(i), image, None, CAMERA, pose))
+    narrow = torch.autocast("cpu", precision, enabled=precision != torch.float32)
+    with narrow:
+        for frame in frames[:3]:
+            _, state = predictor.step(frame, state)
 
-    def task() -> object:
-        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+    def task() -> Prediction:
+        with narrow:
             prediction, _ = predictor.step(frames[3], replace(state))
         assert prediction is not None
         return prediction
@@ -96,15 +112,21 @@ def keyframe(name: str, precision: torch.dtype) -> Callable[[], object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument(
+        "--weights", type=Path, nargs="+", default=[], help="our files; without, networks are untrained"
+    )
     parser.add_argument("--skip-networks", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     tasks = {"timm resnet18 forward, float32": reference_forward(HEIGHT, WIDTH), **volumes()}
     targets = {"deep_video_mvs, float32": 5.0, "deep_video_mvs, bfloat16": 2.5}
-    if not options.skip_networks:
-        for name in ("deep_video_mvs_pair", "deep_video_mvs"):
-            for label, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-                tasks[f"{name}, {label}"] = keyframe(name, dtype)
+    for name in () if options.skip_networks else ("deep_video_mvs_pair", "deep_video_mvs"):
+        predictor = predictor_of(name, options.weights)
+        full, half = (keyframe(predictor, dtype) for dtype in (torch.float32, torch.bfloat16))
+        tasks |= {f"{name}, float32": full, f"{name}, bfloat16": half}
+        change = (half().depth / full().depth - 1).abs()
+        mean, most = 100 * change.mean(), 100 * change.max()
+        print(f"{name}: bfloat16 changes depth by {mean:.3f} % on average, {most:.2f} % at most")
     print(f"{HEIGHT} x {WIDTH}, {VIEWS} measurement frames, one thread, {torch.backends.cpu.get_cpu_capability()}")
     times = in_turns(tasks, options.rounds)
     for name, seconds in times.items():

@@ -16,6 +16,7 @@ from kinodepth.inference.stream import predict
 from kinodepth.methods.deep_video_mvs import augmentation, convert, objective, propagation, recipe
 from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
 from kinodepth.methods.deep_video_mvs.model import Memory, build
+from kinodepth.methods.deep_video_mvs.networks import join
 from kinodepth.methods.deep_video_mvs.predictor import DeepVideoMvsPredictor
 from kinodepth.methods.weights import save_weights
 from kinodepth.types import Camera, Clip, InputError
@@ -320,3 +321,11 @@ def test_unmatched_keys_are_reported(tmp_path):
     assert found.unexpected == ("lstm_cell.conv.weight",)  # of another shape
     assert "lstm.conv.weight" in found.missing
     assert set(found.state_dict) == {"feature_extractor.layer1.0.weight"}
+
+
+def test_joined_maps_keep_the_layout_of_the_first():
+    wide, single = torch.rand(2, 4, 6, 5), torch.rand(2, 1, 6, 5)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        joined = join(wide.contiguous(memory_format=layout), single.double())
+        assert torch.equal(joined, torch.cat((wide, single), 1))
+        assert joined.is_contiguous(memory_format=layout)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import timm
 import torch
 from torch import nn
 
 from kinodepth.networks.batch_norm import BatchNorm2d
-from kinodepth.networks.depth_decoder import DepthDecoder
+from kinodepth.networks.depth_decoder import DepthDecoder, ReflectConv
 from kinodepth.networks.fusion import fuse_batch_norm
+from kinodepth.networks.packing import PackedConv2d, pack_convolutions
 from kinodepth.networks.pose_net import PoseNet
 from kinodepth.networks.resnet import ResNetEncoder
 from kinodepth.types import InputError
@@ -84,3 +87,30 @@ def test_pose_net_sees_the_order_of_its_images():
     with torch.no_grad():
         assert net(a, b).shape == (2, 6)
         assert not torch.allclose(net(a, b), net(b, a), rtol=1e-3)
+
+
+@torch.inference_mode()
+def test_packed_convolutions_are_the_same():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.Identity(), nn.ReLU(inplace=True),
+        nn.Conv2d(8, 8, 5, padding=2, groups=8), nn.Conv2d(8, 5, 1), nn.ELU(), ReflectConv(5, 4), nn.ReLU(),
+    ).eval()  # fmt: skip
+    packed = pack_convolutions(copy.deepcopy(network))
+    assert [type(module) for module in packed] == [
+        PackedConv2d, nn.Identity, nn.Identity, PackedConv2d, PackedConv2d, nn.ELU, ReflectConv, nn.ReLU
+    ]  # fmt: skip
+    for shape in ((1, 3, 24, 32), (2, 3, 10, 14)):
+        image = torch.randn(shape)
+        torch.testing.assert_close(packed(image), network(image))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert packed(image).dtype == torch.bfloat16
+            torch.testing.assert_close(packed(image), network(image), rtol=0.05, atol=0.02)
+        torch.testing.assert_close(packed(image), network(image))  # full precision comes back
+    torch.testing.assert_close(packed.double()(image.double()), network.double()(image.double()))  # by the plain ones
+
+
+def test_networks_elsewhere_are_not_packed():
+    with torch.device("meta"):
+        network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())
+    assert type(pack_convolutions(network)[0]) is nn.Conv2d

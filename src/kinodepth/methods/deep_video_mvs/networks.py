@@ -35,6 +35,17 @@ def up(x: Tensor) -> Tensor:
     return resize(x, (2 * x.shape[-2], 2 * x.shape[-1]), align_corners=True)
 
 
+def join(*maps: Tensor) -> Tensor:
+    """Concatenate B x C x h x w along channels, in type and layout of the first.
+
+    ``torch.cat`` would return all channels first if one map has a single channel, whose layout is ambiguous.
+    """
+    maps = (maps[0], *(x.to(maps[0].dtype) for x in maps[1:]))
+    if not maps[0].is_contiguous(memory_format=torch.channels_last):
+        return torch.cat(maps, 1)
+    return torch.cat([x.movedim(1, 3) for x in maps], 3).movedim(3, 1)
+
+
 class FeatureExtractor(nn.Module):
     """MnasNet 1.0 cut into ``layer1`` .. ``layer5``: maps at 1/2, 1/4, 1/8, 1/16, 1/32 of normalised images.
 
@@ -96,7 +107,7 @@ class Encoder(nn.Module):
         """``volume`` B x 64 x H/2 x W/2. Returns the skips, then the bottleneck."""
         x, found = volume, []
         for features, merge, down in zip(pyramid, self.merge, self.down):
-            found.append(merge(torch.cat((features, x), 1)))
+            found.append(merge(join(features, x)))
             x = down(found[-1])
         return [*found, x]
 
@@ -125,9 +136,9 @@ class Decoder(nn.Module):
         found: list[Tensor] = []
         for i in reversed(range(4)):
             coarse = [up(found[-1])] if found else []
-            x = self.after[i](torch.cat((self.before[i](up(x)), skips[i], *coarse), 1))
+            x = self.after[i](join(self.before[i](up(x)), skips[i], *coarse))
             found.append(self.heads[i + 1](x).sigmoid())
-        x = self.refine(torch.cat((up(x), up(found[-1]), images), 1))
+        x = self.refine(join(up(x), up(found[-1]), images))
         return [self.heads[0](x).sigmoid(), *found[::-1]]
 
 
@@ -140,7 +151,7 @@ class RecurrentCell(nn.Module):
 
     def forward(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """All B x 512 x H/32 x W/32, ``hidden`` warped to this view. Returns the next hidden and cell state."""
-        i, f, o, g = self.conv(torch.cat((x, hidden), 1)).chunk(4, 1)
+        i, f, o, g = self.conv(join(x, hidden)).chunk(4, 1)
         size = x.shape[-2:]
         cell = f.sigmoid() * cell + i.sigmoid() * F.celu(F.layer_norm(g, size))
         cell = F.layer_norm(cell, size)

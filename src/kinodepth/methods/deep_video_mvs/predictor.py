@@ -12,6 +12,7 @@ from kinodepth.geometry.sampling import resize
 from kinodepth.methods.deep_video_mvs.model import FusionNet, Memory, PairNet, match, normalize
 from kinodepth.methods.deep_video_mvs.propagation import overlap
 from kinodepth.networks.fusion import fuse_batch_norm
+from kinodepth.networks.packing import pack_convolutions
 from kinodepth.types import Camera, Frame, InputError, Prediction
 
 
@@ -38,7 +39,8 @@ class DeepVideoMvsPredictor:
         self.rule = KeyframeRule(
             config.buffer_size, config.keyframe_distance, config.optimal_translation, config.optimal_rotation
         )
-        self.model = fuse_batch_norm(model).requires_grad_(False).to(memory_format=torch.channels_last)
+        fused = fuse_batch_norm(model).requires_grad_(False).to(memory_format=torch.channels_last)
+        self.model = pack_convolutions(fused)
 
     def init(self) -> State:
         return State()

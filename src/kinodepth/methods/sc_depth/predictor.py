@@ -8,6 +8,7 @@ from torch import nn
 from kinodepth.geometry.sampling import resize
 from kinodepth.methods.sc_depth.model import ScDepth, normalize
 from kinodepth.networks.fusion import fuse_batch_norm
+from kinodepth.networks.packing import pack_convolutions
 from kinodepth.types import Frame, Prediction
 
 
@@ -22,7 +23,7 @@ class ScDepthPredictor:
         assert isinstance(model, ScDepth)
         self.config, self.dtype = model.config, dtype
         depth_net = fuse_batch_norm(model.depth_net).requires_grad_(False)
-        self.depth_net = depth_net.to(dtype).to(memory_format=torch.channels_last)
+        self.depth_net = pack_convolutions(depth_net.to(dtype).to(memory_format=torch.channels_last))
 
     def init(self) -> None:
         return None
