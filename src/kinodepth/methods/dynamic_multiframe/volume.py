@@ -1,0 +1,217 @@
+"""The photometric plane sweep (spec dynamic_multiframe 3): how alike keyframe and neighbours look, plane by plane.
+
+Shapes: B batch, V neighbours, N = B V, D planes, H W image. Everything runs without gradient, a few rows and planes at a
+time: what one step touches stays in a processor's second cache, and nothing of size N x D x H x W is ever held.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kinodepth.geometry.camera import plane_rays, product
+from kinodepth.geometry.sampling import sample
+from kinodepth.geometry.warp import homography
+from kinodepth.losses.photometric import running_sum
+from kinodepth.types import Convention
+
+Matching = Literal["ssim", "ssim_l1", "l1", "l1_pooled"]
+C1, C2 = 0.01**2, 0.03**2
+LUMA = (5 / 32, 16 / 32, 11 / 32)  # weights of the channels' errors
+SHARPNESS = 10.0  # of the confidence in a neighbour
+FLOOR = 1e-3  # least weight of a neighbour that sees the pixel: without texture all weigh the same
+ELEMENTS = 1 << 17  # of an image tensor that one step works on, on a processor
+MANY = 1 << 24  # the same elsewhere
+
+
+class Matches(NamedTuple):
+    """What the sweep of a strip of rows finds: errors N x D x h x W and where they count, bool N x D (or 1) x h x W."""
+
+    errors: Tensor
+    seen: Tensor
+
+
+class Matcher(NamedTuple):
+    """How errors are measured: ``border`` is the width of the frame in a neighbour that does not count."""
+
+    matching: Matching = "ssim"
+    patch: int = 3
+    channels: tuple[float, float, float] = LUMA
+    sharpness: float = SHARPNESS
+    centered: bool = True
+    convention: Convention = "exact"
+
+    @property
+    def border(self) -> int:
+        return self.patch // 2 + 1
+
+
+@torch.no_grad()
+def photometric_volume(
+    keyframe: Tensor,
+    frames: Tensor,
+    frame_from_keyframe: Tensor,
+    intrinsics: Tensor,
+    depths: Tensor,
+    matcher: Matcher | None = None,
+    frame_intrinsics: Tensor | None = None,
+) -> Tensor:
+    """Return the agreement B x D x H x W in [-1, 1] (1 = alike) of the keyframe with its neighbours on each plane.
+
+    ``keyframe`` B x 3 x H x W and ``frames`` B x V x 3 x H x W in [0, 1]; ``frame_from_keyframe`` B x V x 4 x 4 in the
+    unit of ``depths`` (D, or B x D x H x W per pixel); ``intrinsics`` B x 3 x 3 of the keyframe, ``frame_intrinsics``
+    B x V x 3 x 3 of the neighbours (default: the same). 0 where no neighbour sees the pixel.
+
+    ``published``: neighbours are sampled up to half a pixel off towards the borders, one that misses a pixel on one
+    plane does not count there on any, and points behind it are projected as if they were in front.
+    """
+    how = matcher or Matcher()
+    batch, views = frames.shape[:2]
+    height, width = keyframe.shape[-2:]
+    rays, shift = _projection(frame_from_keyframe, intrinsics, frame_intrinsics, height, width, how.convention)
+    # Sampling beyond the picture gives mid-grey, as in the released code, whose images have 0 there.
+    framed = F.pad(frames.flatten(0, 1).float(), (1, 1, 1, 1), value=0.5)
+    around = F.pad(keyframe.float(), (1, 1, 1, 1), mode="reflect")
+    closeness = 1 / depths.float()
+    if closeness.ndim == 4:
+        closeness = F.pad(closeness, (1, 1, 1, 1), mode="reflect").repeat_interleave(views, 0)
+    else:
+        closeness = closeness[None, :, None, None]
+    volume = keyframe.new_empty(batch, closeness.shape[1], height, width, dtype=torch.float32)
+    budget = ELEMENTS if keyframe.device.type == "cpu" else MANY
+    rows = max(8, min(height, budget // (3 * len(framed) * width)))
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        matches = _sweep(framed, around, rays, shift, closeness, (top, bottom), how)
+        weights = _confidence(matches, how)
+        volume[:, :, top:bottom] = _joined(matches, weights, views, how)
+    return volume
+
+
+def _projection(
+    moves: Tensor, intrinsics: Tensor, frame_intrinsics: Tensor | None, height: int, width: int, convention: Convention
+) -> tuple[Tensor, Tensor]:
+    """Rays N x 3 x H+2 x W+2 (reflected at the border, like the windows of SSIM) and shift N x 3 x 1 x 1, of which
+    rays + shift / depth are homogeneous pixels of the framed neighbour: its pixel 0 is 1 there."""
+    rotation, translation = moves[..., :3, :3], moves[..., :3, 3:]
+    own = intrinsics[:, None].expand_as(rotation)
+    to = own if frame_intrinsics is None else frame_intrinsics
+    sx, sy, offset = 1.0, 1.0, 1.0
+    if convention == "published":  # the sampler's x W / (W - 1) - 0.5
+        sx, sy, offset = width / (width - 1), height / (height - 1), 0.5
+    framed = torch.tensor([[sx, 0, offset], [0, sy, offset], [0, 0, 1]], dtype=moves.dtype, device=moves.device)
+    to = product(framed, to.to(moves))
+    at_infinity = homography(rotation, own.to(moves), to).flatten(0, 1)
+    rays = plane_rays(at_infinity.float(), height, width)
+    shift = product(to, translation).flatten(0, 1)[..., None]
+    return F.pad(rays, (1, 1, 1, 1), mode="reflect"), shift.float()
+
+
+def _sweep(
+    framed: Tensor, around: Tensor, rays: Tensor, shift: Tensor, closeness: Tensor, rows: tuple[int, int], how: Matcher
+) -> Matches:
+    """The matches of the rows ``rows`` (half-open) of the keyframe on all planes."""
+    height, width = around.shape[-2] - 2, around.shape[-1] - 2
+    half, count = how.patch // 2, closeness.shape[1]
+    first, last = max(rows[0] - half, 0), min(rows[1] + half, height)
+    above = rows[0] - first  # rows of the strip that only windows need
+    window = slice(first, last + 2)
+    views = len(framed) // len(around)
+    key = _Key(around[:, :, window].repeat_interleave(views, 0), how.matching)
+    rays = rays[:, :, window]
+    errors = framed.new_empty(len(framed), count, rows[1] - rows[0], width)
+    seen = torch.empty(errors.shape if how.convention == "exact" else (len(errors), 1, *errors.shape[2:]),
+                       dtype=torch.bool, device=errors.device)  # fmt: skip
+    seen.fill_(True)
+    weights = framed.new_tensor(how.channels)[:, None, None]
+    edges = (half, half, half - above, half - (last - rows[1]))
+    for plane in range(count):
+        near = closeness[:, plane : plane + 1]
+        points = torch.addcmul(rays, shift, near if near.shape[-1] == 1 else near[:, :, window])
+        pixels, visible = _pixels(points, (height, width), how)
+        warped = sample(framed, pixels, padding="border")
+        error = (key.error(warped) * weights).sum(1)
+        error = running_sum(running_sum(F.pad(error, edges), how.patch, 1), how.patch, 2)
+        torch.mul(error, 1 / how.patch**2, out=errors[:, plane])
+        seen[:, plane if how.convention == "exact" else 0] &= visible[:, above : above + rows[1] - rows[0]]
+    if how.convention == "published":  # the frame of the keyframe itself counts as little
+        edge = how.border
+        seen[..., :edge] = seen[..., width - edge :] = False
+        seen[:, :, : max(edge - rows[0], 0)] = False
+        seen[:, :, max(height - edge - rows[0], 0) :] = False
+    return Matches(errors, seen)
+
+
+def _pixels(points: Tensor, size: tuple[int, int], how: Matcher) -> tuple[Tensor, Tensor]:
+    """Where homogeneous ``points`` N x 3 x h+2 x W+2 fall, N x 2 x .., and which of the inner ones can be seen."""
+    z = points[:, 2:]
+    if how.convention == "published":
+        pixels = points[:, :2] / (z + 1e-7)
+    else:
+        pixels = points[:, :2] / z.clamp(min=1e-6)
+    x, y = pixels[:, 0, 1:-1, 1:-1], pixels[:, 1, 1:-1, 1:-1]
+    # The released code samples a map of ones with a frame of zeros: what touches a one counts.
+    low, right, bottom = how.border, size[1] + 1 - how.border, size[0] + 1 - how.border
+    visible = (x > low) & (x < right) & (y > low) & (y < bottom)
+    if how.convention == "exact":
+        visible &= points[:, 2, 1:-1, 1:-1] > 1e-6
+    return pixels, visible
+
+
+class _Key:
+    """The keyframe's side of the error: rows N x 3 x h+2 x W+2, of which the outer ones are for windows only."""
+
+    def __init__(self, image: Tensor, matching: Matching) -> None:
+        self.image, self.matching = image, matching
+        self.inner = image[..., 1:-1, 1:-1]
+        if matching.startswith("ssim"):
+            self.mean = _box(image)
+            square = self.mean.square()
+            self.variance = _box(image.square()) - square + C2
+            self.square = square + C1
+
+    def error(self, warped: Tensor) -> Tensor:
+        """The error per channel, N x 3 x h x W, of a neighbour seen from here, N x 3 x h+2 x W+2."""
+        if not self.matching.startswith("ssim"):
+            difference = (warped[..., 1:-1, 1:-1] - self.inner).abs()
+            return difference if self.matching == "l1" else F.avg_pool2d(difference, 3, 1, 1)
+        mean, cross, square = _box(warped), _box(warped * self.image), _box(warped.square())
+        product_of_means = mean * self.mean
+        cross.sub_(product_of_means).mul_(2).add_(C2)
+        cross.mul_(product_of_means.mul_(2).add_(C1))
+        mean.square_()
+        square.sub_(mean).add_(self.variance)
+        error = cross.div_(square.mul_(mean.add_(self.square))).mul_(-0.5).add_(0.5).clamp_(0, 1)
+        if self.matching == "ssim":
+            return error
+        return error.mul_(0.85).add_((warped[..., 1:-1, 1:-1] - self.inner).abs(), alpha=0.15)
+
+
+def _box(x: Tensor) -> Tensor:
+    """The mean over 3 x 3 pixels, two rows and columns fewer."""
+    return running_sum(running_sum(x, 3, 2), 3, 3).mul_(1 / 9)
+
+
+def _confidence(matches: Matches, how: Matcher) -> Tensor:
+    """How clearly one plane fits best, N x 1 x h x W in [0, 1]; 0 where the neighbour does not see the pixel."""
+    errors, seen = matches
+    if how.convention == "published":
+        best = errors.amin(1, keepdim=True)
+        alike = (errors - best).square_().mul_(-how.sharpness).exp_().sum(1, keepdim=True)
+        return (1 - (alike - 1) / (errors.shape[1] - 1)) * seen
+    best = torch.where(seen, errors, torch.inf).amin(1, keepdim=True)
+    alike = torch.where(seen, (errors - best).square_().mul_(-how.sharpness).exp_(), 0).sum(1, keepdim=True)
+    count = seen.sum(1, keepdim=True)
+    clear = 1 - (alike - 1) / (count - 1).clamp(min=1)
+    return torch.where(count > 0, clear.clamp(FLOOR, 1), 0)
+
+
+def _joined(matches: Matches, weights: Tensor, views: int, how: Matcher) -> Tensor:
+    """Weighted mean of the errors over the neighbours as agreement, B x D x h x W."""
+    weights = (weights if how.convention == "published" else weights * matches.seen).unflatten(0, (-1, views))
+    total = weights.sum(1)
+    cost = (matches.errors.unflatten(0, (-1, views)) * weights).sum(1) / torch.where(total == 0, 1, total)
+    return torch.where(total == 0, 0, 1 - 2 * cost if how.centered else cost)
