@@ -287,7 +287,9 @@ def test_photometric_baseline(golden):
     plain, masked = errors(), errors(automask=True)
     for over in ("min", "avg"):
         assert_close(photometric.reprojection_loss(plain, over), getattr(g, f"reprojection_{over}"), rtol=1e-4)
-        assert_close(photometric.reprojection_loss(masked, over), getattr(g, f"reprojection_{over}_automask"), rtol=1e-4)
+        assert_close(
+            photometric.reprojection_loss(masked, over), getattr(g, f"reprojection_{over}_automask"), rtol=1e-4
+        )
     for found, name in ((plain, "min"), (errors(border=3), "border3")):
         least = found.amin(1)
         valid, expected = getattr(g, f"reprojection_{name}_valid"), getattr(g, f"reprojection_{name}_map")
@@ -376,7 +378,10 @@ def test_training_windows(golden, recording):
     assert len(windows) == int(g.length)
     for j, window in enumerate(windows):
         clip = read_clip(sequence, window, 0, ("depth", "mask:dynamic"))
-        assert (sequence.records[window[0]].name, sequence.name) == (f"{int(getattr(g, f'sample{j}_image_id')):06d}", "04")
+        assert (sequence.records[window[0]].name, sequence.name) == (
+            f"{int(getattr(g, f'sample{j}_image_id')):06d}",
+            "04",
+        )
         assert int(getattr(g, f"sample{j}_sequence")) == 4
         assert_close(invert_depth(clip.depth[0, 0]), getattr(g, f"sample{j}_target"), rtol=1e-6)
         if not hasattr(g, f"sample{j}_keyframe"):
@@ -414,8 +419,7 @@ def test_other_readings(golden, recording):
 # Metrics
 # ---------------------------------------------------------------------------------------------------------------
 
-PUBLISHED_ERRORS = {"abs_rel": "abs_rel", "sq_rel": "sq_rel_m", "rmse": "rmse_m", "rmse_log": "rmse_log", "a1": "delta_1",
-                    "a2": "delta_2", "a3": "delta_3"}  # fmt: skip
+PUBLISHED_ERRORS = dict(zip(("abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3"), SEVEN))
 
 
 def scored(inverse, target, mask=None, protocol=None):
@@ -460,7 +464,9 @@ def test_errors(golden):
     holes = scored(g.result_with_holes, g.target)  # depth of holes is what the cap makes of it
     assert_close(published_row(holes, g.names, True), g.sparse_80_holes_all_valid, rtol=1e-5)
     known = torch.where(g.result_with_holes == 0, 0, g.target)
-    assert_close(published_row(scored(g.result_with_holes, known), g.names, True), g.sparse_80_holes_only_valid, rtol=1e-5)
+    assert_close(
+        published_row(scored(g.result_with_holes, known), g.names, True), g.sparse_80_holes_only_valid, rtol=1e-5
+    )
 
 
 def test_evaluation_run(golden):

@@ -11,8 +11,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, half-open
 
 
 def centre_crop(camera: Camera, width: int, height: int, convention: Convention = "exact") -> tuple[Box, Camera]:
-    """The largest window in the middle of the camera's picture in the shape of ``width`` x ``height``, and the camera of
-    that window resized to this size.
+    """The largest window in the middle of a picture in the shape of ``width`` x ``height``, and its camera at this size.
 
     ``exact``: a window of whole pixels and its true camera. ``published``: the window may be a pixel wider than the
     camera believes, and its principal point scales without the half-pixel shift.
@@ -32,7 +31,7 @@ def centre_crop(camera: Camera, width: int, height: int, convention: Convention 
 
 
 def sparse_resize(depth: Tensor, height: int, width: int, convention: Convention = "exact") -> Tensor:
-    """Measured ``depth`` N x 1 x h x w (0 = none) at ``height`` x ``width``: each measurement goes to the pixel it lies in.
+    """Measured ``depth`` N x 1 x h x w (0 = none) at ``height`` x ``width``: each goes to the pixel it lies in.
 
     Of several the nearest stays. ``published``: places are rounded, half a pixel off towards the lower right, and the
     last one in raster order stays. Measurements are kept where a resize that picks pixels would lose most of them.

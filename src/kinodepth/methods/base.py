@@ -95,7 +95,8 @@ class Method:
     overrides of its fields; ``build(config)`` returns the networks as one module that keeps ``config`` as an
     attribute; ``objective(model, clip, stage, generator)`` computes the losses of one batch (what it draws from the
     generator differs from process to process and from portion to portion); ``validate(model, clip)`` is optional: a
-    depth-free validation loss. ``card`` is the path of CARD.md.
+    depth-free validation loss. ``adapt(config, sequences)`` is optional: settings that the training data decide, and
+    sentences that say so. ``card`` is the path of CARD.md.
     """
 
     name: str
@@ -110,3 +111,4 @@ class Method:
     convert: Callable[[Path], Conversion]
     card: Path
     validate: Callable[[nn.Module, Clip], Tensor] | None = None
+    adapt: Callable[[Any, list[Sequence]], tuple[Any, list[str]]] | None = None

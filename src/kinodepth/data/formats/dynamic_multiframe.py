@@ -1,4 +1,4 @@
-"""KITTI odometry as Dynamic-multiframe-depth is trained and scored on it (spec dynamic_multiframe 11): 256 x 512 pixels.
+"""KITTI odometry as Dynamic-multiframe-depth is trained and scored on it (spec dynamic_multiframe 11), 256 x 512.
 
 As ``kitti_odometry`` beside poses_dvso/NN.txt, sequences/NN/image_depth_annotated/NNNNNN.png (16 bit, 1/256 m) and
 sequences/NN/mvobj_mask/NNNNNN.npy (of 256 x 512 pixels). Frames without annotated depth have an empty map. Only with
@@ -60,7 +60,9 @@ def _sequence(folder: Path, poses: Literal["dvso", "official"], size: tuple[int,
     records = [Record(image.stem, {"image": partial(_image, image, box, size)}) for image in images]
     sequence = Sequence(folder.resolve().name, records, str(folder))
     found = kitti_odometry.read_poses(folder, stems, poses)
-    return joined(sequence, camera, found, kitti_odometry.read_times(folder, stems), {k: v for k, v in maps.items() if v})
+    return joined(
+        sequence, camera, found, kitti_odometry.read_times(folder, stems), {k: v for k, v in maps.items() if v}
+    )
 
 
 def _image(path: Path, box: Box, size: tuple[int, int]) -> Tensor:

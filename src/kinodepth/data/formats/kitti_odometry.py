@@ -24,6 +24,7 @@ from kinodepth.types import Camera, InputError, Sequence
 
 PoseKind = Literal["official", "dvso"]
 
+
 def detect(path: Path) -> bool:
     return path.is_dir() and any(folders(path))
 
@@ -78,7 +79,7 @@ def read_poses(folder: Path, stems: list[str], kind: PoseKind) -> dict[str, Tens
     path = pose_file(folder, kind)
     if not path.is_file():
         raise InputError(
-            f"{folder} has no poses at {path}; expected one row of 12 numbers per image; add the file or take the poses "
+            f"{folder} has no poses at {path}; expected one row of 12 numbers per image; add the file or take "
             f"{'dvso' if kind == 'official' else 'official'}"
         )
     return dict(zip(stems, read_pose_rows(path, len(stems)), strict=True))

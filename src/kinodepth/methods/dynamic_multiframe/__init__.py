@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kinodepth.methods.base import Conversion, Method, Objective, Predictor, Requires, Stage
 from kinodepth.methods.dynamic_multiframe.config import DynamicMultiframeConfig
 from kinodepth.methods.dynamic_multiframe.recipe import PRESETS, stages
-from kinodepth.types import Clip
+from kinodepth.types import Clip, Sequence
 
 # The networks and losses are imported when they are used: listing the methods stays cheap.
 
@@ -39,6 +39,12 @@ def _predictor(model: nn.Module) -> Predictor:
     return DynamicMultiframePredictor(model)
 
 
+def _adapt(config: DynamicMultiframeConfig, sequences: list[Sequence]) -> tuple[DynamicMultiframeConfig, list[str]]:
+    from kinodepth.methods.dynamic_multiframe.planes import adapt
+
+    return adapt(config, sequences)
+
+
 def _convert(path: Path) -> Conversion:
     from kinodepth.methods.dynamic_multiframe.convert import convert
 
@@ -47,7 +53,7 @@ def _convert(path: Path) -> Conversion:
 
 DYNAMIC_MULTIFRAME = Method(
     name="dynamic_multiframe",
-    summary="Metric depth from a posed video of a moving world: matching and a single-image cue fused (Li et al. 2023).",
+    summary="Metric depth from posed video of a moving world: matching and single image fused (Li et al. 2023).",
     config=DynamicMultiframeConfig,
     presets=PRESETS,
     requires=Requires(
@@ -60,5 +66,6 @@ DYNAMIC_MULTIFRAME = Method(
     convert=_convert,
     card=Path(__file__).with_name("CARD.md"),
     validate=_validate,
+    adapt=_adapt,
 )
 METHODS = {DYNAMIC_MULTIFRAME.name: DYNAMIC_MULTIFRAME}

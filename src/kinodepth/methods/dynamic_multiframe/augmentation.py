@@ -35,7 +35,9 @@ def prepare(clip: Clip, config: DynamicMultiframeConfig) -> Clip:
     resized = resize(replace(cut, depth=None), height, width, config.convention, antialias=True)
     depth = None
     if cut.depth is not None:
-        depth = sparse_resize(cut.depth.flatten(0, 1), height, width, config.convention).unflatten(0, cut.depth.shape[:2])
+        depth = sparse_resize(cut.depth.flatten(0, 1), height, width, config.convention).unflatten(
+            0, cut.depth.shape[:2]
+        )
     return replace(resized, cameras=cameras, depth=depth)
 
 

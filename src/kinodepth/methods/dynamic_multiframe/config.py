@@ -59,7 +59,7 @@ class DynamicMultiframeConfig:
             )
         if not (0 < self.near < self.far and self.planes >= 2):
             raise InputError(
-                f"{self.planes} planes from {self.near} to {self.far}; expected 0 < near < far and 2 or more; correct them"
+                f"{self.planes} planes from {self.near} to {self.far}; expected 0 < near < far, 2 or more; correct it"
             )
         if self.patch % 2 == 0 or self.neighbours < 1 or self.dilation < 1:
             raise InputError(

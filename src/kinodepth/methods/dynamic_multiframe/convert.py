@@ -78,7 +78,9 @@ def convert(path: Path) -> Conversion:
         else:
             unexpected.append(key)
     if not any(key.startswith("fusion.") for key in ours):
-        raise InputError(f"{path} has no tensor of Dynamic-multiframe-depth's fusion; expected its checkpoint; give that")
+        raise InputError(
+            f"{path} has no tensor of Dynamic-multiframe-depth's fusion; expected its checkpoint; give that"
+        )
     return Conversion(config, ours, tuple(sorted(set(wanted) - set(ours))), tuple(unexpected), tuple(surplus))
 
 

@@ -1,4 +1,4 @@
-"""Encoder-decoder of both branches and the image encoder (spec dynamic_multiframe 4, 5, 7). H and W: multiples of 16."""
+"""Encoder-decoder of both branches, image encoder (spec dynamic_multiframe 4, 5, 7). H and W: multiples of 16."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class ImageEncoder(nn.Module):
         body = _features(name, pretrained, options)
         if tuple(body.feature_info.reduction()) != LEVELS:
             raise InputError(
-                f"backbone {name} has maps at 1 / {body.feature_info.reduction()}; expected 2, 4, 8; choose a ResNet or "
-                "an EfficientNet"
+                f"backbone {name} has maps at 1 / {body.feature_info.reduction()}; expected 2, 4, 8; choose a "
+                "ResNet or an EfficientNet"
             )
         if hasattr(body, "blocks"):  # EfficientNets keep stages that nothing uses
             body.blocks = body.blocks[: max(body._stage_out_idx)]
@@ -68,8 +68,8 @@ def _features(name: str, pretrained: bool | str | Path, options: dict[str, Any])
     except (OSError, RuntimeError) as error:
         reason = (str(error).strip() or f"no such file: {pretrained}").splitlines()[0]
         raise InputError(
-            f"backbone {name} could not be had ({reason}); expected an encoder that timm knows, and a network connection "
-            "or a local file for its weights; give the path of the weights as `pretrained`, or set it to false"
+            f"backbone {name} could not be had ({reason}); expected an encoder that timm knows, and a network "
+            "connection or a local file for its weights; give the path of these as `pretrained`, or set it to false"
         ) from error
 
 
@@ -107,9 +107,7 @@ class DepthNet(nn.Module):
         wide, narrow = LARGE_WIDTHS if large else WIDTHS
         before = (inputs, *wide)
         self.encoder = nn.ModuleList(
-            nn.Sequential(
-                SplitConv(before[i], wide[i], KERNELS[i], 1 if i == 0 else 2), SplitConv(wide[i], wide[i], 3)
-            )
+            nn.Sequential(SplitConv(before[i], wide[i], KERNELS[i], 1 if i == 0 else 2), SplitConv(wide[i], wide[i], 3))
             for i in range(5)
         )
         sums = [wide[3 - i] + features[2 - i] + narrow[i] for i in range(3)]  # skip, image features, stage before
@@ -126,9 +124,7 @@ class DepthNet(nn.Module):
                 ),
             ]
         )
-        self.predictors = nn.ModuleList(
-            nn.Conv2d(channels, 1, 3, padding=1) for channels in (*narrow[:3], narrow[5])
-        )
+        self.predictors = nn.ModuleList(nn.Conv2d(channels, 1, 3, padding=1) for channels in (*narrow[:3], narrow[5]))
 
     def forward(self, x: Tensor, features: list[Tensor]) -> list[Tensor]:
         skips = []

@@ -1,4 +1,4 @@
-"""The photometric baseline loss (spec dynamic_multiframe 9.2): sparse depth, and neighbours that look like the keyframe.
+"""The photometric baseline loss (spec dynamic_multiframe 9.2): sparse depth, and neighbours like the keyframe.
 
 Images B x 3 x H x W in [0, 1]; V neighbours; inverse depth in 1 / metres.
 """
@@ -53,9 +53,9 @@ def reprojection_errors(
     border: int = 0,
     convention: Convention = "exact",
 ) -> Tensor:
-    """Return the errors B x V x H x W of ``frames`` B x V x 3 x H x W seen from the keyframe; inf where they do not count.
+    """Return the errors B x V x H x W of ``frames`` B x V x 3 x H x W seen from the keyframe; inf: does not count.
 
-    With ``automask`` those do not that the unmoved frame undercuts; a frame of ``border`` pixels of the neighbour never.
+    With ``automask`` those do not that the unmoved frame undercuts; the outer ``border`` pixels of it never.
     """
     found = []
     corners: SamplingConvention = "mixed_corners" if convention == "published" else "exact"
@@ -77,10 +77,8 @@ def reprojection_errors(
 def reprojection_loss(errors: Tensor, over: Literal["min", "avg"] = "min") -> Tensor:
     """Mean over pixels of the least (or mean) error B x V x H x W of the neighbours that count; 0 without any."""
     counts = errors.isfinite()
-    if over == "min":
-        joined = errors.amin(1)
-    else:
-        joined = torch.where(counts, errors, 0).sum(1) / counts.sum(1).clamp(min=1)
+    mean = torch.where(counts, errors, 0).sum(1) / counts.sum(1).clamp(min=1)
+    joined = errors.amin(1) if over == "min" else mean
     valid = counts.any(1)
     return masked_mean(torch.where(valid, joined, 0), valid)
 
@@ -93,7 +91,7 @@ def self_supervised_loss(inverse: Tensor, errors: Tensor, keyframe: Tensor, leve
 def photometric_terms(
     outputs: Outputs, clip: Clip, config: DynamicMultiframeConfig
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Terms of the final inverse depths of a batch and their weights: sparse depth 8 alpha, photometric 2 (1 - alpha)."""
+    """Terms of the final inverse depths of a batch and their weights: sparse 8 alpha, photometric 2 (1 - alpha)."""
     assert clip.cam_to_world is not None
     assert clip.depth is not None
     t, others = clip.target, list(clip.sources)

@@ -29,8 +29,8 @@ class View:
 class DynamicMultiframePredictor:
     """Depth in metres for images of any size, at the scale of the training images; the whole picture is kept.
 
-    ``delayed`` (config.online): the keyframe is the newest frame that has all its later neighbours, so the last frames of
-    a stream get no prediction (published: one). ``causal``: the newest frame, matched with earlier ones.
+    ``delayed`` (config.online): the keyframe is the newest frame that has all its later neighbours, so the last frames
+    of a stream get no prediction (published: one). ``causal``: the newest frame, matched with earlier ones.
     Neighbours that are missing (first frames) or have no pose are left out; without any the mono cue decides alone. An
     image is resized once. The networks are copied, batch norms folded, weights laid out channels last.
     """
@@ -53,7 +53,9 @@ class DynamicMultiframePredictor:
         """
         views = (*state[-self.keep + 1 :], self._view(frame)) if self.keep > 1 else (self._view(frame),)
         if len(views) > 1 and views[-1].image.shape != views[-2].image.shape:
-            raise InputError(f"frame {frame.name} differs in size from {views[-2].name}; expected one size; resize them")
+            raise InputError(
+                f"frame {frame.name} differs in size from {views[-2].name}; expected one size; resize them"
+            )
         place = len(views) - 1 - self.lag
         if place < 0:
             return None, views
@@ -88,4 +90,6 @@ class DynamicMultiframePredictor:
         camera = frame.camera.resize(width, height, self.config.convention)
         pose = frame.cam_to_world
         known = pose is not None and bool(torch.isfinite(pose).all())
-        return View(frame.name, image, camera, pose.double().cpu() if known and pose is not None else None, frame.timestamp)
+        return View(
+            frame.name, image, camera, pose.double().cpu() if known and pose is not None else None, frame.timestamp
+        )

@@ -1,7 +1,7 @@
 """The photometric plane sweep (spec dynamic_multiframe 3): how alike keyframe and neighbours look, plane by plane.
 
-Shapes: B batch, V neighbours, N = B V, D planes, H W image. Everything runs without gradient, a few rows and planes at a
-time: what one step touches stays in a processor's second cache, and nothing of size N x D x H x W is ever held.
+Shapes: B batch, V neighbours, N = B V, D planes, H W image. Everything runs without gradient, a few rows and planes at
+a time: what one step touches stays in a processor's second cache, and nothing of size N x D x H x W is ever held.
 """
 
 from __future__ import annotations
@@ -148,10 +148,7 @@ def _sweep(
 def _pixels(points: Tensor, size: tuple[int, int], how: Matcher) -> tuple[Tensor, Tensor]:
     """Where homogeneous ``points`` N x 3 x h+2 x W+2 fall, N x 2 x .., and which of the inner ones can be seen."""
     z = points[:, 2:]
-    if how.convention == "published":
-        pixels = points[:, :2] / (z + 1e-7)
-    else:
-        pixels = points[:, :2] / z.clamp(min=1e-6)
+    pixels = points[:, :2] / (z + 1e-7 if how.convention == "published" else z.clamp(min=1e-6))
     x, y = pixels[:, 0, 1:-1, 1:-1], pixels[:, 1, 1:-1, 1:-1]
     # The released code samples a map of ones with a frame of zeros: what touches a one counts.
     low, right, bottom = how.border, size[1] + 1 - how.border, size[0] + 1 - how.border
