@@ -11,7 +11,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, half-open
 
 
 def centre_crop(camera: Camera, width: int, height: int, convention: Convention = "exact") -> tuple[Box, Camera]:
-    """The largest window in the middle of a picture in the shape of ``width`` x ``height``, and its camera at this size.
+    """The largest window in the middle of a picture shaped like ``width`` x ``height``, and its camera at this size.
 
     ``exact``: a window of whole pixels and its true camera. ``published``: the window may be a pixel wider than the
     camera believes, and its principal point scales without the half-pixel shift.

@@ -19,7 +19,8 @@ DROPPED = 0.25  # share of the triples, the best ones, that do not count
 def scale_invariant_loss(prediction: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """Return 10 sqrt(Var g + 0.15 mean(g)^2) of g = ln(prediction / truth) over all ``known`` pixels of the batch.
 
-    Depth or inverse depth, it is the same. 0 without gradient with fewer than two such pixels (the released code gives NaN); no gradient at a perfect prediction, where it gives infinity.
+    Depth or inverse depth, it is the same. 0 without gradient with fewer than two such pixels and at a perfect
+    prediction, where the released code gives NaN and an infinite gradient.
     """
     count = known.sum()
     log = torch.where(known, prediction, 1).log() - torch.where(known, truth, 1).log()

@@ -22,13 +22,15 @@ Matching = Literal["ssim", "ssim_l1", "l1", "l1_pooled"]
 C1, C2 = 0.01**2, 0.03**2
 LUMA = (5 / 32, 16 / 32, 11 / 32)  # weights of the channels' errors
 SHARPNESS = 10.0  # of the confidence in a neighbour
+UNSEEN = 1e3  # error where a neighbour does not see the pixel: no minimum, and no weight in any exponential
 FLOOR = 1e-3  # least weight of a neighbour that sees the pixel: without texture all weigh the same
 ELEMENTS = 1 << 17  # of an image tensor that one step works on, on a processor
 MANY = 1 << 24  # the same elsewhere
 
 
 class Matches(NamedTuple):
-    """What the sweep of a strip of rows finds: errors N x D x h x W and where they count, bool N x D (or 1) x h x W."""
+    """What the sweep of a strip of rows finds: errors N x D x h x W and where they count, bool of the same shape
+    (published: N x 1 x h x W)."""
 
     errors: Tensor
     seen: Tensor
@@ -126,17 +128,20 @@ def _sweep(
     seen = torch.empty(errors.shape if how.convention == "exact" else (len(errors), 1, *errors.shape[2:]),
                        dtype=torch.bool, device=errors.device)  # fmt: skip
     seen.fill_(True)
-    weights = framed.new_tensor(how.channels)[:, None, None]
     edges = (half, half, half - above, half - (last - rows[1]))
+    inner = slice(above, above + rows[1] - rows[0])
     for plane in range(count):
         near = closeness[:, plane : plane + 1]
-        points = torch.addcmul(rays, shift, near if near.shape[-1] == 1 else near[:, :, window])
-        pixels, visible = _pixels(points, (height, width), how)
-        warped = sample(framed, pixels, padding="border")
-        error = (key.error(warped) * weights).sum(1)
-        error = running_sum(running_sum(F.pad(error, edges), how.patch, 1), how.patch, 2)
+        moved = shift * near if near.shape[-1] == 1 else shift * near[:, :, window]
+        pixels, visible = _pixels(rays + moved, (height, width), how)
+        error = F.pad(key.error(sample(framed, pixels, padding="border"), how.channels), edges)
+        error = running_sum(running_sum(error, how.patch, 1), how.patch, 2)
         torch.mul(error, 1 / how.patch**2, out=errors[:, plane])
-        seen[:, plane if how.convention == "exact" else 0] &= visible[:, above : above + rows[1] - rows[0]]
+        if how.convention == "published":
+            seen[:, 0] &= visible[:, inner]
+        else:
+            seen[:, plane] = visible[:, inner]
+            errors[:, plane].masked_fill_(~seen[:, plane], UNSEEN)
     if how.convention == "published":  # the frame of the keyframe itself counts as little
         edge = how.border
         seen[..., :edge] = seen[..., width - edge :] = False
@@ -165,45 +170,57 @@ class _Key:
         self.image, self.matching = image, matching
         self.inner = image[..., 1:-1, 1:-1]
         if matching.startswith("ssim"):
-            self.mean = _box(image)
-            square = self.mean.square()
-            self.variance = _box(image.square()) - square + C2
-            self.square = square + C1
+            self.total = _sum(image)
+            square = self.total.square()
+            self.variance = _sum(image.square()) - square / 9 + 9 * C2
+            self.square = square + 81 * C1
 
-    def error(self, warped: Tensor) -> Tensor:
-        """The error per channel, N x 3 x h x W, of a neighbour seen from here, N x 3 x h+2 x W+2."""
-        if not self.matching.startswith("ssim"):
-            difference = (warped[..., 1:-1, 1:-1] - self.inner).abs()
-            return difference if self.matching == "l1" else F.avg_pool2d(difference, 3, 1, 1)
-        mean, cross, square = _box(warped), _box(warped * self.image), _box(warped.square())
-        product_of_means = mean * self.mean
-        cross.sub_(product_of_means).mul_(2).add_(C2)
-        cross.mul_(product_of_means.mul_(2).add_(C1))
-        mean.square_()
-        square.sub_(mean).add_(self.variance)
-        error = cross.div_(square.mul_(mean.add_(self.square))).mul_(-0.5).add_(0.5).clamp_(0, 1)
+    def error(self, warped: Tensor, channels: tuple[float, float, float]) -> Tensor:
+        """The error N x h x W, channels weighted, of a neighbour seen from here, N x 3 x h+2 x W+2."""
+        if self.matching.startswith("l1"):
+            return _weighted(self._difference(warped), channels)
+        likeness = _weighted(self._likeness(warped), channels)
+        error = likeness.mul_(-2).add_(sum(channels) / 2)
         if self.matching == "ssim":
             return error
-        return error.mul_(0.85).add_((warped[..., 1:-1, 1:-1] - self.inner).abs(), alpha=0.15)
+        return error.mul_(0.85).add_(_weighted(self._difference(warped), channels), alpha=0.15)
+
+    def _difference(self, warped: Tensor) -> Tensor:
+        difference = (warped[..., 1:-1, 1:-1] - self.inner).abs_()
+        return F.avg_pool2d(difference, 3, 1, 1) if self.matching == "l1_pooled" else difference
+
+    def _likeness(self, warped: Tensor) -> Tensor:
+        """A quarter of SSIM of every channel, on sums over windows instead of means: in as few passes as there are."""
+        total, cross, square = _sum(warped), _sum(warped * self.image), _sum(warped.square())
+        both = total * self.total
+        cross.sub_(both, alpha=1 / 9).add_(4.5 * C2).mul_(both.add_(40.5 * C1))
+        total.square_()
+        square.sub_(total, alpha=1 / 9).add_(self.variance).mul_(total.add_(self.square))
+        return cross.div_(square).clamp_(-0.25, 0.25)
 
 
-def _box(x: Tensor) -> Tensor:
-    """The mean over 3 x 3 pixels, two rows and columns fewer."""
-    return running_sum(running_sum(x, 3, 2), 3, 3).mul_(1 / 9)
+def _weighted(values: Tensor, channels: tuple[float, float, float]) -> Tensor:
+    """The weighted sum over the channels of N x 3 x h x W."""
+    red, green, blue = values.unbind(1)
+    return (red * channels[0]).add_(green, alpha=channels[1]).add_(blue, alpha=channels[2])
+
+
+def _sum(x: Tensor) -> Tensor:
+    """The sum over 3 x 3 pixels, two rows and columns fewer."""
+    rows = (x[..., :-2, :] + x[..., 1:-1, :]).add_(x[..., 2:, :])
+    return (rows[..., :-2] + rows[..., 1:-1]).add_(rows[..., 2:])
 
 
 def _confidence(matches: Matches, how: Matcher) -> Tensor:
     """How clearly one plane fits best, N x 1 x h x W in [0, 1]; 0 where the neighbour does not see the pixel."""
     errors, seen = matches
+    best = errors.amin(1, keepdim=True)
+    alike = (errors - best).square_().mul_(-how.sharpness).exp_().sum(1, keepdim=True)  # unseen planes add 0
     if how.convention == "published":
-        best = errors.amin(1, keepdim=True)
-        alike = (errors - best).square_().mul_(-how.sharpness).exp_().sum(1, keepdim=True)
         return (1 - (alike - 1) / (errors.shape[1] - 1)) * seen
-    best = torch.where(seen, errors, torch.inf).amin(1, keepdim=True)
-    alike = torch.where(seen, (errors - best).square_().mul_(-how.sharpness).exp_(), 0).sum(1, keepdim=True)
     count = seen.sum(1, keepdim=True)
     clear = 1 - (alike - 1) / (count - 1).clamp(min=1)
-    return torch.where(count > 0, clear.clamp(FLOOR, 1), 0)
+    return torch.where(count > 0, clear.clamp_(FLOOR, 1), 0)
 
 
 def _joined(matches: Matches, weights: Tensor, views: int, how: Matcher) -> Tensor:
