@@ -169,14 +169,14 @@ def test_whole_network(golden, network, variant):
     ):  # fmt: skip
         assert_near(ours, theirs, 1e-4)
     outputs = model(key, found)
-    assert torch.equal(outputs.index, g.pseudo_index.long())
+    assert torch.equal(outputs.plane, g.pseudo_index.long())
     mono = [g.result_mono, *(getattr(g, f"predicted_inverse_depth_mono_{i}") for i in (1, 2, 3))]
     final = [g.result, *(getattr(g, f"predicted_inverse_depth_{i}") for i in (1, 2, 3))]
     for ours, theirs in zip(outputs.mono, mono, strict=True):
         assert_close(ours, theirs, atol=1e-5)
     for ours, theirs in zip(outputs.final, final, strict=True):
         assert_close(ours, theirs, atol=2e-4)
-    fused = model.fusion(model.pseudo_volume(outputs.index, found), found)
+    fused = model.fusion(model.pseudo_volume(outputs.plane, found), found)
     assert_close(fused[..., ::4, ::4], g.fused_volume_s4, atol=2e-3)
 
 

@@ -62,7 +62,7 @@ def test_a_neighbour_counts_on_the_planes_that_it_sees():
     depths = plane_depths(16, 0.6, 40.0)  # near planes leave the other picture
     exact = photometric_volume(key, others, move, intrinsics, depths)
     released = photometric_volume(key, others, move, intrinsics, depths, Matcher(convention="published"))
-    assert (exact[0, 0, :, 5:20] != 0).all()
+    assert (exact[0, 0, 3:-3, 5:20] != 0).all()
     assert (exact[0, -1, :, 5:20] == 0).all()
     assert (released[0, :, :, 5:20] == 0).all()
     behind = move.clone()
@@ -124,8 +124,8 @@ def test_frames_without_pose_leave_the_mono_cue(model, frames):
 
 
 def test_wide_pictures_are_predicted_whole_at_training_scale(model, frames):
-    camera = Camera(80.0, 80.0, 100.0, 31.5, 200, 64)
-    wide = [replace(frame, image=torch.rand(3, 64, 200), camera=camera) for frame in frames[:2]]
+    camera = Camera(80.0, 80.0, 102.0, 31.5, 204, 64)
+    wide = [replace(frame, image=torch.rand(3, 64, 204), camera=camera) for frame in frames[:2]]
     prediction = next(predict(wide, DynamicMultiframePredictor(model)))
     assert prediction.depth.shape == (1, 64, 208)
     assert prediction.camera == camera.resize(208, 64)

@@ -19,11 +19,11 @@ PUBLISHED_LIMIT = 80.0  # metres: the released code puts no mono depth on a plan
 
 class Outputs(NamedTuple):
     """Inverse depth in 1 / metres, four sizes B x 1 x h x w each, the finest first: of both cues, and of mono alone;
-    ``index`` B x 1 x H x W int64 is the plane that mono chose."""
+    ``plane`` B x 1 x H x W int64 is the one that mono chose."""
 
     final: list[Tensor]
     mono: list[Tensor]
-    index: Tensor
+    plane: Tensor
 
 
 class DynamicMultiframe(nn.Module):

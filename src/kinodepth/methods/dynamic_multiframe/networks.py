@@ -28,6 +28,9 @@ class ImageEncoder(nn.Module):
     file. Raises ``InputError`` for an encoder that is unknown, has no such maps, or whose weights cannot be had.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str, pretrained: bool | str | Path = False, convention: Convention = "exact") -> None:
         super().__init__()
         is_resnet = name.startswith("resnet")

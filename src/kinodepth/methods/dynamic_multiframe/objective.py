@@ -83,7 +83,7 @@ def predict(
 
     with batch_groups(model, model.config.statistics_groups if model.training else 1):
         outputs = model(turned(images[:, t]), turned(volume), keeps)
-    return Outputs([turned(x) for x in outputs.final], [turned(x) for x in outputs.mono], turned(outputs.index))
+    return Outputs([turned(x) for x in outputs.final], [turned(x) for x in outputs.mono], turned(outputs.plane))
 
 
 def objective(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Generator) -> Objective:

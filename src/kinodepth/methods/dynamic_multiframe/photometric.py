@@ -98,7 +98,8 @@ def photometric_terms(
     keyframe, poses = clip.images[:, t], clip.cam_to_world
     moves = move_between(poses[:, others], poses[:, t : t + 1].expand_as(poses[:, others])).to(keyframe)
     truth = invert_depth(clip.depth[:, t])
-    terms, weights = {}, {}
+    terms: dict[str, Tensor] = {}
+    weights: dict[str, float] = {}
     for level, values in enumerate(outputs.final):
         inverse = full_size(values, truth.shape[-2:])
         terms[f"sparse_{level}"] = masked_mean((inverse - truth).abs(), truth > 0)

@@ -225,7 +225,11 @@ def _confidence(matches: Matches, how: Matcher) -> Tensor:
 
 def _joined(matches: Matches, weights: Tensor, views: int, how: Matcher) -> Tensor:
     """Weighted mean of the errors over the neighbours as agreement, B x D x h x W."""
-    weights = (weights if how.convention == "published" else weights * matches.seen).unflatten(0, (-1, views))
-    total = weights.sum(1)
-    cost = (matches.errors.unflatten(0, (-1, views)) * weights).sum(1) / torch.where(total == 0, 1, total)
-    return torch.where(total == 0, 0, 1 - 2 * cost if how.centered else cost)
+    each = (weights if how.convention == "published" else weights * matches.seen).unflatten(0, (-1, views))
+    errors = matches.errors.unflatten(0, (-1, views))
+    total, cost = each.sum(1), errors[:, 0] * each[:, 0]
+    for view in range(1, views):
+        cost.addcmul_(errors[:, view], each[:, view])
+    unseen = total == 0
+    cost.div_(total.masked_fill_(unseen, 1))
+    return (cost.mul_(-2).add_(1) if how.centered else cost).masked_fill_(unseen, 0)
