@@ -1,7 +1,7 @@
 """DDAD as published (the DGP layout): <scene>/scene_*.json, calibration/*.json, rgb/CAMERA_0N, point_cloud/LIDAR.
 
-One recording per scene, of one camera (default CAMERA_01, the front). Poses and LiDAR come from the scene file; depth is
-the sweep of the same sample seen by the camera, the nearest return in each pixel.
+One recording per scene, of one camera (default CAMERA_01, the front). Poses and LiDAR come from the scene file; depth
+is the sweep of the same sample seen by the camera, the nearest return in each pixel.
 """
 
 from __future__ import annotations

@@ -37,6 +37,9 @@ class DynamicMultiframe(nn.Module):
         self.fusion = CrossCueFusion(config.planes, config.halvings, config.fusion)
         inputs = self.fusion.channels + 3 * config.image_in_depth_net
         self.depth_net = DepthNet(inputs, self.image_encoder.channels, config.large)
+        if config.convention == "exact":
+            self.mono_net.start_evenly()
+            self.depth_net.start_evenly()
 
     def volume(self, keyframe: Tensor, frames: Tensor, pose: Tensor, poses: Tensor, intrinsics: Tensor) -> Tensor:
         """How alike the views are, B x D x H x W, for images B (x V) x 3 x H x W in [0, 1]; zeros without neighbours.

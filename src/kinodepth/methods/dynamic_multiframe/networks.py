@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kinodepth.networks.batch_norm import BatchNorm2d
+from kinodepth.networks.init import init_decoder
 from kinodepth.types import Convention, InputError
 
 LEVELS = (2, 4, 8)  # parts of the image size at which image features enter the decoders
 KERNELS = (7, 7, 5, 5, 3)  # of the first convolution of each encoder level
 WIDTHS = ((48, 64, 128, 192, 256), (256, 128, 64, 48, 32, 24))  # channels of encoder and decoder
 LARGE_WIDTHS = ((48, 64, 128, 256, 512), (512, 256, 128, 64, 32, 24))
+FIRST_GUESS = 0.1  # of outputs in [0, 1): 28 m with the published planes
 PUBLISHED_MEAN, PUBLISHED_STD = (0.45,) * 3, (0.225,) * 3  # of the ResNet
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of all others, as published
 
@@ -128,6 +130,20 @@ class DepthNet(nn.Module):
             ]
         )
         self.predictors = nn.ModuleList(nn.Conv2d(channels, 1, 3, padding=1) for channels in (*narrow[:3], narrow[5]))
+
+    def start_evenly(self) -> None:
+        """Initial weights that let signals through all layers, and a first guess of a tenth everywhere.
+
+        PyTorch's own, with which the released code starts, shrink signals to nothing in 20 layers without normalisation,
+        and at 0 the output has no direction.
+        """
+        convs = [layer for layer in (*self.encoder.modules(), *self.decoder.modules()) if isinstance(layer, nn.Conv2d)]
+        init_decoder(convs, self.predictors)
+        for layer in self.decoder.modules():
+            if isinstance(layer, nn.ConvTranspose2d):  # a quarter of the kernel reaches each output
+                nn.init.normal_(layer.weight, std=(2 / (4 * layer.in_channels)) ** 0.5)
+        for predictor in self.predictors:
+            nn.init.constant_(predictor.get_parameter("bias"), FIRST_GUESS)
 
     def forward(self, x: Tensor, features: list[Tensor]) -> list[Tensor]:
         skips = []
