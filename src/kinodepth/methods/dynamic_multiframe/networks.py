@@ -134,8 +134,8 @@ class DepthNet(nn.Module):
     def start_evenly(self) -> None:
         """Initial weights that let signals through all layers, and a first guess of a tenth everywhere.
 
-        PyTorch's own, with which the released code starts, shrink signals to nothing in 20 layers without normalisation,
-        and at 0 the output has no direction.
+        PyTorch's own, with which the released code starts, shrink signals to nothing in 20 layers without
+        normalisation, and at 0 the output has no direction.
         """
         convs = [layer for layer in (*self.encoder.modules(), *self.decoder.modules()) if isinstance(layer, nn.Conv2d)]
         init_decoder(convs, self.predictors)

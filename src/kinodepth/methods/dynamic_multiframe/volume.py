@@ -164,23 +164,27 @@ def _pixels(points: Tensor, size: tuple[int, int], how: Matcher) -> tuple[Tensor
 
 
 class _Key:
-    """The keyframe's side of the error: rows N x 3 x h+2 x W+2, of which the outer ones are for windows only."""
+    """The keyframe's side of the error: rows N x 3 x h+2 x W+2, of which the outer ones are for windows only.
+
+    SSIM is written with sums over windows of 9 pixels, X of the neighbour and Y of the keyframe, so that every pass
+    over memory does as much as it can: (2 XY + 81 C1) (18 S(xy) - 2 XY + 81 C2) / ((XX + YY + 81 C1) (9 S(xx + yy)
+    - XX - YY + 81 C2)), the second factor of each product from its first.
+    """
 
     def __init__(self, image: Tensor, matching: Matching) -> None:
         self.image, self.matching = image, matching
         self.inner = image[..., 1:-1, 1:-1]
         if matching.startswith("ssim"):
             self.total = _sum(image)
-            square = self.total.square()
-            self.variance = _sum(image.square()) - square / 9 + 9 * C2
-            self.square = square + 81 * C1
+            self.first = self.total.square() + 81 * C1
+            self.square = image.square() + (C1 + C2)
+            self.half, self.offset = image.new_tensor((C1 + C2) / 2), image.new_tensor(40.5 * C1)
 
     def error(self, warped: Tensor, channels: tuple[float, float, float]) -> Tensor:
         """The error N x h x W, channels weighted, of a neighbour seen from here, N x 3 x h+2 x W+2."""
         if self.matching.startswith("l1"):
             return _weighted(self._difference(warped), channels)
-        likeness = _weighted(self._likeness(warped), channels)
-        error = likeness.mul_(-2).add_(sum(channels) / 2)
+        error = _weighted(self._likeness(warped), channels).mul_(-2).add_(sum(channels) / 2)
         if self.matching == "ssim":
             return error
         return error.mul_(0.85).add_(_weighted(self._difference(warped), channels), alpha=0.15)
@@ -190,13 +194,14 @@ class _Key:
         return F.avg_pool2d(difference, 3, 1, 1) if self.matching == "l1_pooled" else difference
 
     def _likeness(self, warped: Tensor) -> Tensor:
-        """A quarter of SSIM of every channel, on sums over windows instead of means: in as few passes as there are."""
-        total, cross, square = _sum(warped), _sum(warped * self.image), _sum(warped.square())
-        both = total * self.total
-        cross.sub_(both, alpha=1 / 9).add_(4.5 * C2).mul_(both.add_(40.5 * C1))
-        total.square_()
-        square.sub_(total, alpha=1 / 9).add_(self.variance).mul_(total.add_(self.square))
-        return cross.div_(square).clamp_(-0.25, 0.25)
+        """A quarter of SSIM of every channel. It needs no clamp: beyond [-1/4, 1/4] it gets by rounding only."""
+        total = _sum(warped)
+        cross = _sum(torch.addcmul(self.half, warped, self.image))
+        square = _sum(torch.addcmul(self.square, warped, warped))
+        both = torch.addcmul(self.offset, total, self.total)
+        first = torch.addcmul(self.first, total, total)
+        cross.sub_(both, alpha=1 / 9).mul_(both)
+        return cross.div_(square.sub_(first, alpha=1 / 9).mul_(first))
 
 
 def _weighted(values: Tensor, channels: tuple[float, float, float]) -> Tensor:
