@@ -97,6 +97,7 @@ VARIANTS = {
     "uniform_channels": {"channels": (1 / 3, 1 / 3, 1 / 3)},
     "not_centered": {"centered": False},
     "alpha1": {"sharpness": 1.0},
+    "pixel_mask": {},  # another validity of the volumes of single neighbours, which are not made here
 }
 
 
@@ -476,3 +477,13 @@ def test_evaluation_run(golden):
     assert_close(published_row(result, g.names, False, "dynamic"), g.run_metrics_dynamic, rtol=1e-5)
     valid = [int((result.pixels[:, result.regions.index(region)] > 0).sum()) for region in ("all", "dynamic")]
     assert valid == g.run_valid.int().tolist()
+
+
+def test_dense_errors(golden):
+    g = golden(f"{FOLDER}/metrics.npz")
+    result = scored(g.result, g.dense_target)
+    assert_close(published_row(result, g.names, True), g.dense_80, rtol=1e-5)
+    assert_close(result.average()["abs_rel"], g.dense_l1_rel, rtol=1e-5)
+    protocol = replace(get("dynamic_multiframe"), max_depth=np.inf, clamp=None, errors=("abs_inverse_per_m",))
+    found = scored(g.result, g.dense_target, None, protocol).average()["abs_inverse_per_m"]
+    assert_close(found, g.dense_l1_inv, rtol=1e-5)
