@@ -89,7 +89,7 @@ def photometric_volume(
         bottom = min(top + rows, height)
         matches = _sweep(framed, around, rays, shift, closeness, (top, bottom), how)
         weights = _confidence(matches, how)
-        volume[:, :, top:bottom] = _joined(matches, weights, views, how)
+        _join(matches, weights, how, volume[:, :, top:bottom])
     return volume
 
 
@@ -154,13 +154,13 @@ def _pixels(points: Tensor, size: tuple[int, int], how: Matcher) -> tuple[Tensor
     """Where homogeneous ``points`` N x 3 x h+2 x W+2 fall, N x 2 x .., and which of the inner ones can be seen."""
     z = points[:, 2:]
     pixels = points[:, :2] / (z + 1e-7 if how.convention == "published" else z.clamp(min=1e-6))
-    x, y = pixels[:, 0, 1:-1, 1:-1], pixels[:, 1, 1:-1, 1:-1]
+    x, y = pixels.unbind(1)
     # The released code samples a map of ones with a frame of zeros: what touches a one counts.
     low, right, bottom = how.border, size[1] + 1 - how.border, size[0] + 1 - how.border
     visible = (x > low) & (x < right) & (y > low) & (y < bottom)
     if how.convention == "exact":
-        visible &= points[:, 2, 1:-1, 1:-1] > 1e-6
-    return pixels, visible
+        visible &= points[:, 2] > 1e-6
+    return pixels, visible[:, 1:-1, 1:-1]
 
 
 class _Key:
@@ -217,24 +217,33 @@ def _sum(x: Tensor) -> Tensor:
 
 
 def _confidence(matches: Matches, how: Matcher) -> Tensor:
-    """How clearly one plane fits best, N x 1 x h x W in [0, 1]; 0 where the neighbour does not see the pixel."""
-    errors, seen = matches
-    best = errors.amin(1, keepdim=True)
-    alike = (errors - best).square_().mul_(-how.sharpness).exp_().sum(1, keepdim=True)  # unseen planes add 0
+    """How clearly one plane fits best, N x h x W in [0, 1]; 0 where the neighbour does not see the pixel.
+
+    Plane by plane, here and below: one plane stays in the cache, reductions over all of them are several times slower.
+    """
+    planes = matches.errors.unbind(1)
+    best = planes[0].clone()
+    for errors in planes[1:]:
+        torch.minimum(best, errors, out=best)
+    alike = torch.zeros_like(best)
+    for errors in planes:
+        alike.add_((errors - best).square_().mul_(-how.sharpness).exp_())  # planes that are not seen add 0
     if how.convention == "published":
-        return (1 - (alike - 1) / (errors.shape[1] - 1)) * seen
-    count = seen.sum(1, keepdim=True)
+        return (1 - (alike - 1) / (len(planes) - 1)) * matches.seen[:, 0]
+    count = torch.zeros_like(best)
+    for seen in matches.seen.unbind(1):
+        count.add_(seen)
     clear = 1 - (alike - 1) / (count - 1).clamp(min=1)
-    return torch.where(count > 0, clear.clamp_(FLOOR, 1), 0)
+    return clear.clamp_(FLOOR, 1).mul_(count > 0)
 
 
-def _joined(matches: Matches, weights: Tensor, views: int, how: Matcher) -> Tensor:
-    """Weighted mean of the errors over the neighbours as agreement, B x D x h x W."""
-    each = (weights if how.convention == "published" else weights * matches.seen).unflatten(0, (-1, views))
-    errors = matches.errors.unflatten(0, (-1, views))
-    total, cost = each.sum(1), errors[:, 0] * each[:, 0]
-    for view in range(1, views):
-        cost.addcmul_(errors[:, view], each[:, view])
-    unseen = total == 0
-    cost.div_(total.masked_fill_(unseen, 1))
-    return (cost.mul_(-2).add_(1) if how.centered else cost).masked_fill_(unseen, 0)
+def _join(matches: Matches, weights: Tensor, how: Matcher, volume: Tensor) -> None:
+    """Write the mean of the errors over the neighbours, weighted, into ``volume`` B x D x h x W, as agreement."""
+    views = len(weights) // len(volume)
+    for plane in range(volume.shape[1]):
+        each = weights if how.convention == "published" else weights * matches.seen[:, plane]
+        total = each.unflatten(0, (-1, views)).sum(1)
+        cost = (matches.errors[:, plane] * each).unflatten(0, (-1, views)).sum(1)
+        unseen = total == 0
+        cost.div_(total.masked_fill_(unseen, 1))
+        volume[:, plane] = (cost.mul_(-2).add_(1) if how.centered else cost).masked_fill_(unseen, 0)
