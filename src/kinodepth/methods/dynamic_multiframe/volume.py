@@ -22,15 +22,15 @@ Matching = Literal["ssim", "ssim_l1", "l1", "l1_pooled"]
 C1, C2 = 0.01**2, 0.03**2
 LUMA = (5 / 32, 16 / 32, 11 / 32)  # weights of the channels' errors
 SHARPNESS = 10.0  # of the confidence in a neighbour
-UNSEEN = 1e3  # error where a neighbour does not see the pixel: no minimum, and no weight in any exponential
+UNSEEN = 1e3  # added to the error where a neighbour does not see the pixel: no minimum, no weight in exponentials
 FLOOR = 1e-3  # least weight of a neighbour that sees the pixel: without texture all weigh the same
 ELEMENTS = 1 << 17  # of an image tensor that one step works on, on a processor
 MANY = 1 << 24  # the same elsewhere
 
 
 class Matches(NamedTuple):
-    """What the sweep of a strip of rows finds: errors N x D x h x W and where they count, bool of the same shape
-    (published: N x 1 x h x W)."""
+    """What the sweep of a strip of rows finds: errors N x D x h x W, and 1 where they count, else 0, of the same
+    shape (published: N x 1 x h x W)."""
 
     errors: Tensor
     seen: Tensor
@@ -125,9 +125,7 @@ def _sweep(
     key = _Key(around[:, :, window].repeat_interleave(views, 0), how.matching)
     rays = rays[:, :, window]
     errors = framed.new_empty(len(framed), count, rows[1] - rows[0], width)
-    seen = torch.empty(errors.shape if how.convention == "exact" else (len(errors), 1, *errors.shape[2:]),
-                       dtype=torch.bool, device=errors.device)  # fmt: skip
-    seen.fill_(True)
+    seen = framed.new_ones(errors.shape if how.convention == "exact" else (len(errors), 1, *errors.shape[2:]))
     edges = (half, half, half - above, half - (last - rows[1]))
     inner = slice(above, above + rows[1] - rows[0])
     for plane in range(count):
@@ -138,15 +136,15 @@ def _sweep(
         error = running_sum(running_sum(error, how.patch, 1), how.patch, 2)
         torch.mul(error, 1 / how.patch**2, out=errors[:, plane])
         if how.convention == "published":
-            seen[:, 0] &= visible[:, inner]
+            seen[:, 0] *= visible[:, inner]
         else:
             seen[:, plane] = visible[:, inner]
-            errors[:, plane].masked_fill_(~seen[:, plane], UNSEEN)
+            errors[:, plane].add_(1 - seen[:, plane], alpha=UNSEEN)
     if how.convention == "published":  # the frame of the keyframe itself counts as little
         edge = how.border
-        seen[..., :edge] = seen[..., width - edge :] = False
-        seen[:, :, : max(edge - rows[0], 0)] = False
-        seen[:, :, max(height - edge - rows[0], 0) :] = False
+        seen[..., :edge] = seen[..., width - edge :] = 0
+        seen[:, :, : max(edge - rows[0], 0)] = 0
+        seen[:, :, max(height - edge - rows[0], 0) :] = 0
     return Matches(errors, seen)
 
 
@@ -154,13 +152,15 @@ def _pixels(points: Tensor, size: tuple[int, int], how: Matcher) -> tuple[Tensor
     """Where homogeneous ``points`` N x 3 x h+2 x W+2 fall, N x 2 x .., and which of the inner ones can be seen."""
     z = points[:, 2:]
     pixels = points[:, :2] / (z + 1e-7 if how.convention == "published" else z.clamp(min=1e-6))
-    x, y = pixels.unbind(1)
-    # The released code samples a map of ones with a frame of zeros: what touches a one counts.
-    low, right, bottom = how.border, size[1] + 1 - how.border, size[0] + 1 - how.border
-    visible = (x > low) & (x < right) & (y > low) & (y < bottom)
-    if how.convention == "exact":
-        visible &= points[:, 2] > 1e-6
-    return pixels, visible[:, 1:-1, 1:-1]
+    # The released code samples a map of ones in a frame of zeros: what touches a one counts. In-place comparisons give
+    # floats, several times faster than booleans. What lies behind the camera went far away.
+    farthest = None
+    for place, length in zip(pixels.unbind(1), (size[1], size[0])):
+        low, high = how.border, length + 1 - how.border
+        beyond = (place - (low + high) / 2).abs_().sub_((high - low) / 2)
+        farthest = beyond if farthest is None else torch.maximum(farthest, beyond, out=beyond)
+    assert farthest is not None
+    return pixels, farthest.lt_(0)[:, 1:-1, 1:-1]
 
 
 class _Key:
@@ -234,7 +234,7 @@ def _confidence(matches: Matches, how: Matcher) -> Tensor:
     for seen in matches.seen.unbind(1):
         count.add_(seen)
     clear = 1 - (alike - 1) / (count - 1).clamp(min=1)
-    return clear.clamp_(FLOOR, 1).mul_(count > 0)
+    return clear.clamp_(FLOOR, 1).mul_(count.clamp_(max=1))
 
 
 def _join(matches: Matches, weights: Tensor, how: Matcher, volume: Tensor) -> None:
@@ -244,6 +244,6 @@ def _join(matches: Matches, weights: Tensor, how: Matcher, volume: Tensor) -> No
         each = weights if how.convention == "published" else weights * matches.seen[:, plane]
         total = each.unflatten(0, (-1, views)).sum(1)
         cost = (matches.errors[:, plane] * each).unflatten(0, (-1, views)).sum(1)
-        unseen = total == 0
-        cost.div_(total.masked_fill_(unseen, 1))
-        volume[:, plane] = (cost.mul_(-2).add_(1) if how.centered else cost).masked_fill_(unseen, 0)
+        known = total.sign().square_()  # 0 where no neighbour sees the pixel
+        cost.div_(total.add_(1 - known))
+        volume[:, plane] = (cost.mul_(-2).add_(1) if how.centered else cost).mul_(known)
