@@ -80,8 +80,8 @@ def _camera(file: Path, name: str, image: dict[str, Any]) -> Camera:
     calibration = read_json(file)
     values = calibration["intrinsics"][calibration["names"].index(name)]
     about = image["datum"]["image"]
-    four = (float(values[key]) for key in ("fx", "fy", "cx", "cy"))
-    return Camera(*four, int(about["width"]), int(about["height"]))
+    fx, fy, cx, cy = (float(values[key]) for key in ("fx", "fy", "cx", "cy"))
+    return Camera(fx, fy, cx, cy, int(about["width"]), int(about["height"]))
 
 
 def seen_depth(path: Path, camera_from_lidar: Tensor, camera: Camera) -> Tensor:
