@@ -14,6 +14,7 @@ kinodepth prepare drive.mp4 drive --size 640x192
 kinodepth prepare kitti/2011_09_26 kitti_small --format kitti_raw --size 416x128 --stride 2
 kinodepth prepare walk.mp4 walk --start 3 --end 60 --changed 0.2 --fov 65
 kinodepth prepare walk.mp4 walk --select parallax --dry-run
+kinodepth prepare data_depth_annotated.zip kitti/dataset --kitti-odometry --dry-run
 """
 
 
@@ -32,6 +33,7 @@ def run(
     fov: float | None = None,
     format: str | None = None,
     depth_divisor: float | None = None,
+    kitti_odometry: bool = False,
     dry_run: bool = False,
 ) -> int:
     """Turn a video or any layout we read into a folder of images, camera, poses, depth and masks (docs/data.md).
@@ -55,8 +57,12 @@ def run(
         fov: horizontal field of view in degrees, for recordings without intrinsics
         format: format of the source; default: detected
         depth_divisor: stored depth of 1 m, for layouts that do not fix it, e.g. 1000 for millimetres
-        dry_run: only say what would be written
+        kitti_odometry: SOURCE is KITTI's annotated depth (its zip, or the folder it was unpacked to), OUT the odometry
+            data set: each sequence there gets the depth maps of its drive
+        dry_run: only say what would be written, and what is missing
     """
+    if kitti_odometry:
+        return _annotate(source, out, dry_run)
     from pathlib import Path
 
     from rich.console import Console
@@ -93,6 +99,28 @@ def run(
         if left < FEWEST:
             console.print(f"{folder}: warning: {left} frames left, and fewer than {FEWEST} cannot train; keep more")
     console.print(f"next: kinodepth check {out}")
+    return 0
+
+
+def _annotate(source: str, out: str, dry_run: bool) -> int:
+    """Annotated depth of the raw drives beside the odometry sequences."""
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from kinodepth.data import annotated
+
+    console = Console(highlight=False, soft_wrap=True)
+    plans = annotated.plan(Path(source), Path(out))
+    for plan in plans:
+        console.print(plan.summary)
+    total = sum(len(plan.entries) for plan in plans)
+    if not dry_run:
+        files = annotated.write(Path(source), plans)
+        for _ in track(files, "prepare", total, console=Console(stderr=True), transient=True):
+            pass
+    console.print(f"{out}: {'would write' if dry_run else 'wrote'} {total} depth maps in {annotated.FOLDER}")
     return 0
 
 

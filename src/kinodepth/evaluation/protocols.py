@@ -1,5 +1,6 @@
 """Evaluation protocols: named, versioned, frozen. A number means something only together with one of these, so every
-result stores its protocol. Sources: specs sc_depth 13.3-13.4, rm_depth 8, deep_video_mvs 5.
+result stores its protocol. Sources: specs sc_depth 13.3-13.4, rm_depth 8, deep_video_mvs 5,
+dynamic_multiframe 13.
 """
 
 from __future__ import annotations
@@ -212,6 +213,20 @@ _add(
     resize="ground_truth_to_prediction",
     errors=DEEP_VIDEO_MVS,
     source="spec deep_video_mvs 5",
+)
+_add(
+    name="dynamic_multiframe",
+    dataset="KITTI odometry 00, 04, 05, 07 at 256 x 512 (--format dynamic_multiframe)",
+    ground_truth="accumulated annotated depth, projected to 256 x 512",
+    min_depth=0.0,
+    max_depth=80.0,
+    closed=True,
+    clamp=(0.0, 80.0),
+    alignment="none",
+    resize="ground_truth_to_prediction",
+    errors=SEVEN,
+    frames=8634,
+    source="spec dynamic_multiframe 13",
 )
 _sc_depth("kitti", "KITTI Eigen test", "raw LiDAR", 80.0, GARG, 697)
 _sc_depth("nyu", "NYUv2 test", "Kinect, filled", 10.0, NYU, 654)

@@ -114,7 +114,8 @@ class Method:
     overrides of its fields; ``build(config)`` returns the networks as one module that keeps ``config`` as an
     attribute; ``objective(model, clip, stage, generator)`` computes the losses of one batch (what it draws from the
     generator differs from process to process and from portion to portion); ``validate(model, clip)`` is optional: a
-    depth-free validation loss. ``card`` is the path of CARD.md, ``shipped`` that of weights we trained, if there are.
+    depth-free validation loss. ``adapt(config, sequences)`` is optional: settings that the training data decide, and
+    sentences that say so. ``card`` is the path of CARD.md, ``shipped`` that of weights we trained, if there are.
     ``outputs`` are what can be predicted besides depth, each with the fields that it needs of a frame: a method that
     has any takes the wanted names as second argument of ``predictor``. Names: ``flow``, ``motion``, ``mask``
     (maps in ``Prediction.outputs``), ``poses`` (``cam_to_world``).
@@ -134,3 +135,4 @@ class Method:
     validate: Callable[[nn.Module, Clip], Tensor] | None = None
     shipped: Path | None = None
     outputs: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    adapt: Callable[[Any, list[Sequence]], tuple[Any, list[str]]] | None = None

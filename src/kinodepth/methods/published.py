@@ -22,26 +22,52 @@ def rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
     return None
 
 
-def read_pickle(path: Path, expected: str, allowed: Iterable[type] = ()) -> Mapping[str, Any]:
+class Inert:
+    """What stands in for classes of others: it takes anything and does nothing."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def read_pickle(path: Path, expected: str, allowed: Iterable[type] = (), inert: bool = False) -> Mapping[str, Any]:
     """The table that torch.save wrote to ``path``: tensors, plain values and ``allowed`` types, nothing that runs.
 
-    Raises ``InputError`` for anything else; ``expected`` names what the file should be.
+    With ``inert`` other types become ``Inert``, without it they are refused. Raises ``InputError`` for anything else;
+    ``expected`` names what the file should be.
     """
-    try:
-        with torch.serialization.safe_globals(list(allowed)):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}; expected {expected}; check the path") from None
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it wants to run {found[1]}" if found else "it is damaged or no pickle of tensors"
-        raise InputError(
-            f"{path} was not opened because {reason}; expected {expected}: plain tensors and options; get it from its "
-            "publisher"
-        ) from None
-    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError) as error:  # whatever garbage causes
-        lines = str(error).strip().splitlines() or ["it ends too early"]
-        raise InputError(f"{path} cannot be read ({lines[0]}); expected {expected}; copy it again") from None
+    known: list[Any] = list(allowed)
+    strangers = set[str]()
+    while True:
+        try:
+            with torch.serialization.safe_globals(known):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+            break
+        except FileNotFoundError:
+            raise InputError(f"there is no file {path}; expected {expected}; check the path") from None
+        except pickle.UnpicklingError as error:
+            found = re.search(r"GLOBAL (\S+)", str(error))
+            if inert and found and found[1] not in strangers:
+                strangers.add(found[1])
+                known.append((Inert, found[1]))
+                continue
+            reason = f"it wants to run {found[1]}" if found else "it is damaged or no pickle of tensors"
+            raise InputError(
+                f"{path} was not opened because {reason}; expected {expected}: plain tensors and options; get it from "
+                "its publisher"
+            ) from None
+        except (
+            RuntimeError,
+            EOFError,
+            OSError,
+            LookupError,
+            ValueError,
+            TypeError,
+        ) as error:  # whatever garbage causes
+            lines = str(error).strip().splitlines() or ["it ends too early"]
+            raise InputError(f"{path} cannot be read ({lines[0]}); expected {expected}; copy it again") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path} holds a {type(content).__name__}; expected {expected}; give another file")
     return content

@@ -1,0 +1,71 @@
+"""Cross-cue fusion (spec dynamic_multiframe 6): where one cue looks, the other is gathered.
+
+Volumes B x D x H x W; at 1/4 (or 1/8) of the size they become n = h w tokens of 32 channels. Attention never holds the
+n x n matrix.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kinodepth.geometry.sampling import resize
+from kinodepth.networks.batch_norm import BatchNorm2d
+
+WIDTH = 32  # channels of tokens and residuals
+
+
+def block(inputs: int, kernel: int, stride: int = 1) -> list[nn.Module]:
+    """Convolution, batch norm, ReLU."""
+    return [nn.Conv2d(inputs, WIDTH, kernel, stride, kernel // 2), BatchNorm2d(WIDTH), nn.ReLU(inplace=True)]
+
+
+class Cue(nn.Module):
+    """One volume's layers: its tokens, its attention if it ``guides``, its values and residual if it is ``carried``."""
+
+    def __init__(self, planes: int, halvings: int, residual: list[nn.Module], guides: bool, carried: bool) -> None:
+        super().__init__()
+        self.expand = nn.Sequential(*(m for i in range(halvings) for m in block(WIDTH if i else planes, 3, 2)))
+        if guides:
+            self.query, self.key = nn.Conv2d(WIDTH, WIDTH, 1), nn.Conv2d(WIDTH, WIDTH, 1)
+        if carried:
+            self.value, self.residual = nn.Conv2d(WIDTH, WIDTH, 1), nn.Sequential(*residual)
+
+
+class CrossCueFusion(nn.Module):
+    """Mono (one-hot) and multi-view volumes to one of ``channels`` channels.
+
+    ``kind``: ``cross`` carries both, each guided by the other; ``mono_guide_multi`` carries the multi-view volume only,
+    guided by the mono one, and ``multi_guide_mono`` the other way round.
+    """
+
+    def __init__(self, planes: int = 32, halvings: int = 2, kind: str = "cross") -> None:
+        super().__init__()
+        mono_guides, multi_guides = kind != "multi_guide_mono", kind != "mono_guide_multi"
+        self.mono = Cue(planes, halvings, [*block(planes, 3), *block(WIDTH, 3)], mono_guides, multi_guides)
+        self.multi = Cue(planes, halvings, block(planes, 1), multi_guides, mono_guides)
+        self.gain = nn.Parameter(torch.zeros(1))
+        self.carries_mono, self.carries_multi = multi_guides, mono_guides
+        self.channels = WIDTH * (self.carries_mono + self.carries_multi)
+
+    def forward(self, mono: Tensor, multi: Tensor) -> Tensor:
+        gathered, residuals = [], []
+        mono_tokens, multi_tokens = self.mono.expand(mono), self.multi.expand(multi)
+        if self.carries_multi:
+            gathered.append(attend(self.mono, mono_tokens, self.multi.value(multi_tokens)))
+        if self.carries_mono:
+            gathered.append(attend(self.multi, multi_tokens, self.mono.value(mono_tokens)))
+            residuals.append(self.mono.residual(mono))
+        if self.carries_multi:
+            residuals.append(self.multi.residual(multi))
+        # What is gathered starts with the multi-view cue, the residual with the mono one: as published.
+        found = resize(torch.cat(gathered, 1), mono.shape[-2:], "nearest_floor")
+        return torch.cat(residuals, 1).addcmul(found, self.gain.to(found.dtype))
+
+
+def attend(guide: Cue, tokens: Tensor, values: Tensor) -> Tensor:
+    """``values`` B x C x h x w gathered by the self-attention (one head, no scaling) of the guide's ``tokens``."""
+    query, key, value = (x.flatten(2).mT[:, None] for x in (guide.query(tokens), guide.key(tokens), values))
+    found = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+    return found[:, 0].mT.unflatten(2, values.shape[-2:])
