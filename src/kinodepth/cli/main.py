@@ -80,19 +80,27 @@ def _parser(modules: dict[str, ModuleType]) -> _Parser:
 
 
 def _spelled_out(words: Sequence[str], modules: dict[str, ModuleType]) -> list[str]:
-    """``words`` as jsonargparse reads them: ``--save-every`` is ``--save_every``, a bare ``--resume`` is true."""
+    """``words`` as jsonargparse reads them: ``--save-every`` is ``--save_every``, a bare ``--resume`` is true, and
+    options go last, because a positional argument that may be left out is not looked for behind an option."""
     command = next((word for word in words if word in modules), None)
     parameters = inspect.signature(modules[command].run).parameters.values() if command else ()
     flags = {f"--{parameter.name}" for parameter in parameters if parameter.annotation == "bool"}
-    spelled: list[str] = []
-    for word, following in zip(words, [*words[1:], ""]):
-        option, equals, value = word.partition("=")
-        if option.startswith("--"):
-            option = "--" + option[2:].replace("-", "_")
-            if option in flags and not equals and following not in ("true", "false"):
-                equals, value = "=", "true"
-        spelled.append(option + equals + value)
-    return spelled
+    plain: list[str] = []
+    options: list[str] = []
+    rest = list(words)
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        if not option.startswith("--") or option == "--":
+            plain.append(option + equals + value)
+            continue
+        option = "--" + option[2:].replace("-", "_")
+        follows = bool(rest) and not rest[0].startswith("--")
+        if not equals and option in flags:
+            equals, value = "=", rest.pop(0) if follows and rest[0] in ("true", "false") else "true"
+        options.append(option + equals + value)
+        if not equals and follows and command is not None and option != "--help":
+            options.append(rest.pop(0))
+    return plain + options
 
 
 def main(argv: Sequence[str] | None = None) -> int:
