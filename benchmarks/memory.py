@@ -72,7 +72,7 @@ def resident() -> int:
 
 
 def stream(method: str, short: int, long: int) -> list[int]:
-    """Stream ``long`` frames and return the resident size after ``short`` and after all of them."""
+    """Stream ``long`` frames and return the resident size at frame ``short`` and at the last."""
     import torch
 
     import kinodepth as kd
@@ -89,7 +89,7 @@ def stream(method: str, short: int, long: int) -> list[int]:
 
     def frames() -> Iterator[tuple[int, Frame]]:
         for number in range(long):
-            if number == short:
+            if number in (short, long - 1):  # while it runs: in the end the predictor is let go
                 sizes.append(resident())
             image = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(number))
             yield number, Frame(f"{number:06d}", image, number / 10, camera)
@@ -100,7 +100,6 @@ def stream(method: str, short: int, long: int) -> list[int]:
         with LiveFolder(Path(folder) / "out", model, "made", ("npz",), "network", "") as out:
             for frame, prediction in live.live(model, taken, counters, "network"):
                 out.write(frame, prediction)
-        sizes.append(resident())
     print(counters.sentence())
     return sizes
 
