@@ -96,10 +96,12 @@ def stream(method: str, short: int, long: int) -> list[int]:
 
     counters = live.Counters()
     taken = live.posed(live.every(frames(), counters), counters, PoseFeed(Walk(), "json"))
-    with tempfile.TemporaryDirectory() as folder:
-        with LiveFolder(Path(folder) / "out", model, "made", ("npz",), "network", "") as out:
-            for frame, prediction in live.live(model, taken, counters, "network"):
-                out.write(frame, prediction)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LiveFolder(Path(folder) / "out", model, "made", ("npz",), "network", "") as out,
+    ):
+        for frame, prediction in live.live(model, taken, counters, "network"):
+            out.write(frame, prediction)
     print(counters.sentence())
     return sizes
 
