@@ -39,11 +39,18 @@ def measure(method: str, frames: int) -> int:
     warnings.simplefilter("ignore")
     camera = Camera(300, 300, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
     records = [Record(f"{i:06d}", {"image": partial(read, i)}, i / 10, camera) for i in range(frames)]
-    known = kd.methods.load(method).config.__dataclass_fields__
-    model = kd.load(method, config={k: v for k, v in (("height", HEIGHT), ("width", WIDTH)) if k in known})
+    model = kd.load(method, config=network_size(method))
     with tempfile.TemporaryDirectory() as folder:
         *_, summary = predict_folder(model, Sequence("made", records), Path(folder) / "out", Options(("npz", "mp4")))
     return summary.peak_bytes or 0
+
+
+def network_size(method: str) -> dict[str, int]:
+    """Settings for a network of the size of the frames, where a method has them (a width alone is another width)."""
+    import kinodepth as kd
+
+    size = {"height": HEIGHT, "width": WIDTH}
+    return size if set(size) <= set(kd.methods.load(method).config.__dataclass_fields__) else {}
 
 
 class Walk:
@@ -83,8 +90,7 @@ def stream(method: str, short: int, long: int) -> list[int]:
 
     warnings.simplefilter("ignore")
     camera = Camera(0.9 * WIDTH, 0.9 * WIDTH, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
-    known = kd.methods.load(method).config.__dataclass_fields__
-    model = kd.load(method, config={k: v for k, v in (("height", HEIGHT), ("width", WIDTH)) if k in known})
+    model = kd.load(method, config=network_size(method))
     sizes: list[int] = []
 
     def frames() -> Iterator[tuple[int, Frame]]:
