@@ -39,11 +39,18 @@ def measure(method: str, frames: int) -> int:
     warnings.simplefilter("ignore")
     camera = Camera(300, 300, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
     records = [Record(f"{i:06d}", {"image": partial(read, i)}, i / 10, camera) for i in range(frames)]
-    known = kd.methods.load(method).config.__dataclass_fields__
-    model = kd.load(method, config={k: v for k, v in (("height", HEIGHT), ("width", WIDTH)) if k in known})
+    model = kd.load(method, config=network_size(method))
     with tempfile.TemporaryDirectory() as folder:
         *_, summary = predict_folder(model, Sequence("made", records), Path(folder) / "out", Options(("npz", "mp4")))
     return summary.peak_bytes or 0
+
+
+def network_size(method: str) -> dict[str, int]:
+    """Settings for a network of the size of the frames, where a method has them (a width alone is another width)."""
+    import kinodepth as kd
+
+    size = {"height": HEIGHT, "width": WIDTH}
+    return size if set(size) <= set(kd.methods.load(method).config.__dataclass_fields__) else {}
 
 
 class Walk:
@@ -72,7 +79,7 @@ def resident() -> int:
 
 
 def stream(method: str, short: int, long: int) -> list[int]:
-    """Stream ``long`` frames and return the resident size after ``short`` and after all of them."""
+    """Stream ``long`` frames and return the resident size at frame ``short`` and at the last."""
     import torch
 
     import kinodepth as kd
@@ -83,24 +90,24 @@ def stream(method: str, short: int, long: int) -> list[int]:
 
     warnings.simplefilter("ignore")
     camera = Camera(0.9 * WIDTH, 0.9 * WIDTH, WIDTH / 2, HEIGHT / 2, WIDTH, HEIGHT)
-    known = kd.methods.load(method).config.__dataclass_fields__
-    model = kd.load(method, config={k: v for k, v in (("height", HEIGHT), ("width", WIDTH)) if k in known})
+    model = kd.load(method, config=network_size(method))
     sizes: list[int] = []
 
     def frames() -> Iterator[tuple[int, Frame]]:
         for number in range(long):
-            if number == short:
+            if number in (short, long - 1):  # while it runs: in the end the predictor is let go
                 sizes.append(resident())
             image = torch.rand(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(number))
             yield number, Frame(f"{number:06d}", image, number / 10, camera)
 
     counters = live.Counters()
     taken = live.posed(live.every(frames(), counters), counters, PoseFeed(Walk(), "json"))
-    with tempfile.TemporaryDirectory() as folder:
-        with LiveFolder(Path(folder) / "out", model, "made", ("npz",), "network", "") as out:
-            for frame, prediction in live.live(model, taken, counters, "network"):
-                out.write(frame, prediction)
-        sizes.append(resident())
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LiveFolder(Path(folder) / "out", model, "made", ("npz",), "network", "") as out,
+    ):
+        for frame, prediction in live.live(model, taken, counters, "network"):
+            out.write(frame, prediction)
     print(counters.sentence())
     return sizes
 
