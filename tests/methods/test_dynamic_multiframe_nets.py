@@ -143,7 +143,7 @@ def test_losses_of_nothing_are_zero_with_finite_gradients():
         loss.backward()
         assert torch.isfinite(loss)
         assert torch.isfinite(prediction.grad).all()
-        assert float(loss) < 1e-3  # nothing to compare, and a perfect prediction
+        assert loss.item() < 1e-3  # nothing to compare, and a perfect prediction
     one = torch.zeros(2, 1, 32, 48)
     one[0, 0, 3, 4] = 5.0
     assert float(losses.scale_invariant_loss(prediction, one, one > 0)) == 0

@@ -102,13 +102,13 @@ class MotionNet(nn.Module):
         features = self.encoder(target, source) if warp is None else []
         for level in reversed(range(len(WIDTHS))):
             if warp is not None:
-                features = self.encoder(target, warp(upsample(field, target.shape[-2:])), level + 1)
+                features = self.encoder(target, warp(enlarge(field, target.shape[-2:])), level + 1)
             feature = features[level]
-            field = upsample(field, feature.shape[-2:])
+            field = enlarge(field, feature.shape[-2:])
             field = field + self.fields[level](feature, field).float()
         return field
 
 
-def upsample(field: Tensor, size: torch.Size) -> Tensor:
+def enlarge(field: Tensor, size: torch.Size) -> Tensor:
     """``field`` B x 3 x h x w at ``size``; its values are lengths in 3-D and stay as they are."""
     return field if field.shape[-2:] == size else resize(field, size)
