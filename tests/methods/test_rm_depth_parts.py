@@ -22,7 +22,7 @@ from kinodepth.methods.rm_depth.augmentation import JITTERED, augment, jitter
 from kinodepth.methods.rm_depth.config import RmDepthConfig
 from kinodepth.methods.rm_depth.model import Motion, RmDepth, moving_mask, optical_flow
 from kinodepth.methods.rm_depth.modulation import ModulationUnit
-from kinodepth.methods.rm_depth.motion_net import upsample
+from kinodepth.methods.rm_depth.motion_net import enlarge
 from kinodepth.methods.rm_depth.objective import Pairs, explain, objective, photometric_loss, ramp_of
 from kinodepth.methods.rm_depth.photometric import target_statistics
 from kinodepth.methods.rm_depth.upsampling import ResidualUpsampling, bands
@@ -191,7 +191,7 @@ def test_a_constant_has_no_high_band():
 
 def test_a_field_keeps_its_values_when_it_grows():
     field = torch.tensor([0.1, -2.0, 3.0])[None, :, None, None].expand(2, 3, 3, 4)
-    assert torch.allclose(upsample(field, torch.Size((6, 8))), field[..., :1, :1].expand(2, 3, 6, 8))
+    assert torch.allclose(enlarge(field, torch.Size((6, 8))), field[..., :1, :1].expand(2, 3, 6, 8))
 
 
 def test_the_scene_starts_rigid():
