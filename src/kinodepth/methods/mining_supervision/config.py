@@ -1,0 +1,2 @@
+"""What can be set."""
+class MiningSupervisionConfig: pass
