@@ -60,24 +60,29 @@ def cleaned(masks: Tensor, road: Tensor, least: float = 0.001) -> Tensor:
     return masks[area_shares(masks) >= least]
 
 
-def closer_views(height: int, width: int) -> list[tuple[slice, slice]]:
-    """Rows and columns of four parts of a picture: its lower left and lower right, the same of its central half."""
-    windows = []
-    for top, left, tall, wide in ((0, 0, height, width), (height // 4, width // 4, height // 2, width // 2)):
-        rows, columns = int(ZOOM * tall), int(ZOOM * wide)
-        for first in (left, left + wide - columns):
-            windows.append((slice(top + tall - rows, top + tall), slice(first, first + columns)))
-    return windows
+Window = tuple[tuple[slice, slice], ...]
 
 
-def zoom(maps: Tensor, window: tuple[slice, slice]) -> Tensor:
+def closer_views(height: int, width: int) -> list[Window]:
+    """Four parts of a picture: its lower left and lower right, and the same of its central half once enlarged. Each is
+    a chain of (rows, columns), the next inside the former enlarged to ``height`` x ``width``."""
+    rows, columns = slice(height - int(ZOOM * height), height), int(ZOOM * width)
+    corners = [(rows, slice(0, columns)), (rows, slice(width - columns, width))]
+    middle = slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)
+    return [(corner,) for corner in corners] + [(middle, corner) for corner in corners]
+
+
+def zoom(maps: Tensor, window: Window) -> Tensor:
     """The part ``window`` of maps B x C x H x W at their size."""
-    return resize(maps[..., window[0], window[1]], maps.shape[-2:])
+    for rows, columns in window:
+        maps = resize(maps[..., rows, columns], maps.shape[-2:])
+    return maps
 
 
-def unzoom(maps: Tensor, window: tuple[slice, slice]) -> Tensor:
+def unzoom(maps: Tensor, window: Window) -> Tensor:
     """Maps of a closer view where they belong in the picture; 0 around."""
-    rows, columns = window
-    whole = torch.zeros_like(maps)
-    whole[..., rows, columns] = resize(maps, (rows.stop - rows.start, columns.stop - columns.start))
-    return whole
+    for rows, columns in reversed(window):
+        whole = torch.zeros_like(maps)
+        whole[..., rows, columns] = resize(maps, (rows.stop - rows.start, columns.stop - columns.start))
+        maps = whole
+    return maps

@@ -17,7 +17,12 @@ from kinodepth.geometry.pose import euler_to_matrix, invert, pose_matrix
 from kinodepth.geometry.sampling import resize, sample
 from kinodepth.losses.reduction import masked_mean
 from kinodepth.losses.smoothness import edge_aware_smoothness_loss
-from kinodepth.methods.mining_supervision.losses import best_error, motion_sparsity_loss, object_smoothness_loss
+from kinodepth.methods.mining_supervision.losses import (
+    best_error,
+    label_loss,
+    motion_sparsity_loss,
+    object_smoothness_loss,
+)
 from kinodepth.methods.mining_supervision.motion import forward_warp, projected
 from kinodepth.types import Convention
 
@@ -147,3 +152,16 @@ def motion_to_store(
     still = projected(twice, neighbour_from_target, intrinsics, convention=convention)
     shift = projected(twice, neighbour_from_target, intrinsics, motion, convention=convention) - still
     return shift * (shift.abs().sum(1, keepdim=True) >= STORED)
+
+
+def label_terms(
+    depths: Sequence[Tensor], label: Tensor, mask: Tensor, convention: Convention
+) -> dict[str, Tensor]:
+    """``label_s`` per scale inside the moving objects' ``mask``, B x 1 x H x W (0/1) like ``label``, 0 = no label.
+
+    Pictures without label do not count; published: they count with their own depth as label.
+    """
+    known = label.flatten(1).amax(1)[:, None, None, None] > 0
+    filled = torch.where(label > 0, label, depths[0].detach())
+    counted = mask if convention == "published" else mask * known
+    return {f"label_{scale}": label_loss(depth, filled, counted) for scale, depth in enumerate(depths)}

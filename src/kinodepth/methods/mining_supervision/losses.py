@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from kinodepth.geometry.sampling import resize
 from kinodepth.losses.photometric import l1_error
 from kinodepth.losses.reduction import masked_mean
-from kinodepth.types import Convention
 
 CONTRAST = 9e-6  # SSIM's second constant; the first is infinite: brightness does not count
 SSIM_WEIGHT, L1_WEIGHT = 3.0, 2.0
@@ -46,15 +45,19 @@ def motion_sparsity_loss(motion: Tensor) -> Tensor:
     return (2 * mean * (size / (mean + 1e-24) + 1).sqrt()).mean()
 
 
-def object_smoothness_loss(inverse_depth: Tensor, mask: Tensor) -> Tensor:
-    """Steps of ``inverse_depth`` inside ``mask`` (0/1), both B x 1 x H x W, relative to its mean over all pixels."""
-    values = inverse_depth * mask
-    relative = values / values.mean((2, 3), keepdim=True).clamp(min=1e-7)
+def steps_inside(values: Tensor, mask: Tensor) -> Tensor:
+    """The mean horizontal plus the mean vertical step of ``values`` between pixels of ``mask`` (0/1), B x 1 x H x W."""
     total = values.new_zeros(())
     for axis in (2, 3):
         both = (mask.narrow(axis, 0, mask.shape[axis] - 1) == 1) & (mask.diff(dim=axis) == 0)
-        total = total + masked_mean(relative.diff(dim=axis).abs(), both)
+        total = total + masked_mean(values.diff(dim=axis).abs(), both)
     return total
+
+
+def object_smoothness_loss(inverse_depth: Tensor, mask: Tensor) -> Tensor:
+    """Steps of ``inverse_depth`` inside ``mask`` relative to the mean of the masked map over all pixels."""
+    values = inverse_depth * mask
+    return steps_inside(values / values.mean((2, 3), keepdim=True).clamp(min=1e-7), mask)
 
 
 def label_error(depth: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,19 +76,14 @@ def label_error(depth: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     return (depth - scale * label).abs(), valid
 
 
-def label_loss(depth: Tensor, label: Tensor, mask: Tensor, convention: Convention = "exact") -> Tensor:
+def label_loss(depth: Tensor, label: Tensor, mask: Tensor) -> Tensor:
     """Mean label error at the size of ``depth`` where the label is usable and ``mask`` (0/1) is set; a scalar.
 
-    ``label`` and ``mask`` B x 1 x H x W of any size. Pictures without label are all 0 there; published: they count as
-    pictures without error, exact: they do not count.
+    ``label`` (positive) and ``mask`` B x 1 x H x W of any size.
     """
     size = depth.shape[-2:]
-    label, mask = resize(label, size), resize(mask, size, "nearest_floor")
-    known = label.flatten(1).amax(1) > 0
-    label = torch.where(_row(known), label, depth.detach())
-    error, valid = label_error(depth, label)
-    counts = valid & (mask > 0.5)
-    return masked_mean(error, counts if convention == "published" else counts & _row(known))
+    error, valid = label_error(depth, resize(label, size))
+    return masked_mean(error, valid & (resize(mask, size, "nearest_floor") > 0.5))
 
 
 def _row(values: Tensor) -> Tensor:

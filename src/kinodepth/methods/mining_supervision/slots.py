@@ -111,7 +111,7 @@ class SlotNet(nn.Module):
         spread = slots.flatten(0, 1)[:, :, None, None].expand(-1, -1, *size)
         decoded = self.decoder(self.decoder_position(spread)).unflatten(0, slots.shape[:2])
         colours, depth, logits = decoded.split((COLOURS, 1, 1), 2)
-        low, high = (reduce(colours, (-2, -1), keepdim=True) for reduce in (torch.amin, torch.amax))
+        low, high = (reduce(colours, (-3, -2, -1), keepdim=True) for reduce in (torch.amin, torch.amax))
         colours = 2 * (colours - low) / (high - low + 1e-7) - 1
         front = slots[:, 1:]
         residual = self.context(front.flatten(1)).view_as(front)
