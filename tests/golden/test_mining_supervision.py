@@ -7,15 +7,21 @@ import re
 
 import pytest
 import torch
+from PIL import Image
 
 from golden.closeness import assert_close
+from kinodepth.data import open_sequence
+from kinodepth.data.clips import read_clip
+from kinodepth.evaluation import PROTOCOLS, evaluate
+from kinodepth.evaluation.objects import object_errors
 from kinodepth.geometry import pose
-from kinodepth.geometry.camera import back_project
+from kinodepth.geometry.camera import back_project, inverse_intrinsics
 from kinodepth.geometry.sampling import resize, sample
 from kinodepth.losses.reduction import masked_mean
 from kinodepth.losses.smoothness import edge_aware_smoothness_loss
-from kinodepth.methods.mining_supervision import convert
+from kinodepth.methods.mining_supervision import augmentation, convert
 from kinodepth.methods.mining_supervision.alignment import alignment_loss, compose_label, prepare
+from kinodepth.methods.mining_supervision.config import MiningSupervisionConfig
 from kinodepth.methods.mining_supervision.depth_net import DepthNet
 from kinodepth.methods.mining_supervision.detections import cleaned, closer_views, distinct, single, unzoom, zoom
 from kinodepth.methods.mining_supervision.ground import (
@@ -64,6 +70,7 @@ from kinodepth.methods.mining_supervision.slot_losses import (
 )
 from kinodepth.methods.mining_supervision.slots import SlotNet
 from kinodepth.networks.pose_net import PoseNet
+from kinodepth.types import Prediction, Record, Sequence
 
 FOLDER = "mining_supervision"
 
@@ -184,7 +191,7 @@ def test_slot_attention(golden, seeded_weights):
         "flow": g.loss_flow_recon,
         "depth": g.loss_depth_recon,
         "back_mask": g.loss_bg_mask,
-        "back_mask_without_empty": g.loss_bg_mask_subtract,
+        "back_mask_again": g.loss_bg_mask_subtract,
         "back_flow": g.loss_flow_bg_recon,
         "back_depth": g.loss_depth_bg_recon,
     }
@@ -441,3 +448,72 @@ def test_pseudo_label(golden, seeded_weights):
     label = compose_label(g.static_depth[0], scaled)
     assert_close(label, g.pseudo_depth[0], rtol=1e-3)
     assert_close(1 / label, g.pseudo_disp[0], rtol=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Data and evaluation
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def test_triplets_of_the_published_layout(golden, tmp_path):
+    g = golden(f"{FOLDER}/data_item.npz")
+    city = tmp_path / "aachen"
+    city.mkdir()
+    Image.fromarray(g.triplet.numpy()).save(city / "aachen_000000_000004.png")
+    (city / "aachen_000000_000004_cam.txt").write_text(",".join(str(float(v)) for v in g.cam_txt))
+    sequence = open_sequence(tmp_path)
+    clip = read_clip(sequence, (0,), fields=("extra:previous", "extra:next"))
+    height, width = g.color_0_0.shape[-2:]
+    found = augmentation.prepare(clip, MiningSupervisionConfig(height=height, width=width, convention="published"))
+    for index, name in enumerate(("0_0", "neg_0", "pos_0")):
+        assert_close(found.images[0, index], getattr(g, f"color_{name}"), atol=2 / 255)
+    for scale, image in enumerate(augmentation.pyramid(found.images[:, 0], "published")):
+        assert_close(image[0], getattr(g, f"color_0_{scale}"), atol=2 / 255)
+        camera = found.cameras[0].resize(width >> scale, height >> scale, "published").matrix()
+        assert_close(camera, getattr(g, f"K_{scale}")[:3, :3], rtol=1e-6)
+        assert_close(inverse_intrinsics(camera), getattr(g, f"inv_K_{scale}")[:3, :3], rtol=1e-5, atol=1e-7)
+
+
+def enlarged(small, factor=16):
+    return small.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+
+
+def test_evaluation_with_regions(golden):
+    g = golden(f"{FOLDER}/metrics.npz")
+    rows = 3 * g.gt_small.shape[-2] * 16 // 4
+    records, predictions = [], {}
+    for index, small in enumerate(g.gt_small):
+        masks = enlarged(g.instance_masks_small[index]) > 0
+        large = masks.flatten(1).float().mean(1) >= 0.005
+        moving = (masks & large[:, None, None]).any(0) & bool(g.has_mask_folder[index])
+        load = {
+            "image": lambda: torch.zeros(3, 8, 8),
+            "depth": lambda small=small: enlarged(small[None])[:, :rows],
+            "mask:dynamic": lambda moving=moving: moving[None, :rows],
+        }
+        records.append(Record(str(index), load))
+        predictions[str(index)] = Prediction(str(index), 1 / g.pred_disp[index], "up_to_scale", "scene unit")
+    result = evaluate(predictions, Sequence("clip", records), PROTOCOLS["mining_supervision"])
+    for region in ("all", "static", "dynamic"):
+        found = list(result.average(region=region).values())
+        assert_close(found, getattr(g, f"errors_{region}"), rtol=1e-4, atol=1e-4)
+
+
+def test_evaluation_of_single_objects(golden):
+    g = golden(f"{FOLDER}/metrics.npz")
+    rows, height, width = 3 * g.gt_small.shape[-2] * 16 // 4, *g.object_pred_disp.shape[-2:]
+    found = []
+    for index, disparity in enumerate(g.object_pred_disp.float()):
+        depth = enlarged(g.gt_small[index][None])[:, :rows]
+        depth = resize(depth[None], (height, width), "nearest_floor")[0]
+        instances = torch.zeros(1, height, width, dtype=torch.int64)
+        for number, small in enumerate(g.instance_masks_small[index], 1):
+            mask = enlarged(small[None]) > 0
+            if mask.float().mean() >= 0.005:
+                at_size = resize(mask[None, :, :rows].float(), (height, width), "nearest_floor")[0] > 0.5
+                instances[at_size] = number
+        valid = (depth > 1e-3) & (depth < 80) & (disparity > 0)
+        valid[:, : height // 3] = False
+        valid[..., : width * 3 // 32] = valid[..., width * 29 // 32 :] = False
+        found.append(object_errors(1 / disparity.clamp(min=1e-9), depth, instances, valid))
+    assert_close(torch.cat(found).mean(0), g.object_errors, rtol=1e-2, atol=1e-2)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kinodepth._version import __version__
 from kinodepth.data.files import atomic
-from kinodepth.engine import checkpoint
+from kinodepth.engine import artefacts, checkpoint
 from kinodepth.engine.batches import Batches, Share, generator, load, seed_of, windows
 from kinodepth.engine.guard import Guard, Interrupt, explained, gradient_norms
 from kinodepth.engine.log import Log
@@ -152,19 +152,27 @@ def loop(
     accelerator, options, progress, log = session.accelerator, session.options, session.progress, session.log
     validate_every = options.validate_every or max(1, min(1000, plan[-1].last // 5))
     save_every = options.save_every or validate_every
+    given = fingerprint(training)
     for number, planned in enumerate(plan):
+        if number:
+            training, given = leave(session, plan[number - 1], training, given)
         if progress.step >= planned.last:
             continue
         stage, place = planned.stage, [number, planned.first]
+        own = state if state and state["stage"] == place else None
+        if stage.start is not None and own is None:
+            stage.start(session.model)
+        if number and own is None:
+            progress.best = math.inf  # parts that now start to train have been at their start before
         set_modes(session.model, stage)
-        optimizer, schedule = start_stage(session.model, stage, state if state and state["stage"] == place else None)
+        optimizer, schedule = start_stage(session.model, stage, own)
         module = accelerator.prepare_model(ObjectiveModule(session.method, session.model, stage, options.precision))
         share = Share(stage.batch_size, options.accumulate, accelerator.num_processes, accelerator.process_index)
         batches = Batches(training, windows(training, stage), stage, share, session.seed)
         portions = load(batches, progress.step, planned.last, options.workers, accelerator.device.type == "cuda")
         while progress.step < planned.last:
             rate = optimizer.param_groups[0]["lr"]
-            values = optimise(session, module, portions, share, optimizer)
+            values = optimise(session, module, portions, share, optimizer, progress.step - planned.first)
             if schedule is not None:
                 schedule.step()
             progress.step += 1
@@ -185,10 +193,35 @@ def loop(
         accelerator.free_memory()
 
 
+def leave(
+    session: Session, planned: Planned, training: list[Sequence], given: str
+) -> tuple[list[Sequence], str]:
+    """What the stages after ``planned`` train on; one process makes what it leaves for them."""
+    is_current = session.progress.step == planned.last and session.accelerator.is_main_process
+    if planned.stage.make is not None and is_current:
+        session.log.say(f"{planned.stage.name}: writing {', '.join(planned.stage.produces)} for the next stages")
+    with session.log.aside():
+        return artefacts.after(
+            planned.stage,
+            session.model,
+            training,
+            session.run,
+            given,
+            is_current,
+            session.accelerator.wait_for_everyone,
+        )
+
+
 def optimise(
-    session: Session, module: nn.Module, portions: Iterator[Clip], share: Share, optimizer: torch.optim.Optimizer
+    session: Session,
+    module: nn.Module,
+    portions: Iterator[Clip],
+    share: Share,
+    optimizer: torch.optim.Optimizer,
+    done: int,
 ) -> dict[str, Tensor]:
-    """One optimiser step on the next batch; its values by name, still on the device: means over the portions."""
+    """One optimiser step on the next batch, after ``done`` steps of the stage; its values by name, still on the device:
+    means over the portions."""
     accelerator, options, step = session.accelerator, session.options, session.progress.step
     torch.manual_seed(seed_of(session.seed, step, 0, accelerator.process_index))  # for dropout and the like
     values: list[dict[str, Tensor]] = []
@@ -196,7 +229,7 @@ def optimise(
         clip = session.log.wait(portions).to(accelerator.device)
         draws = generator(session.seed, step, 1, share.samples(portion).start)
         with accelerator.accumulate(module):
-            total, objective = module(clip, draws)
+            total, objective = module(clip, draws, done)
             accelerator.backward(total)
         terms = {f"loss/{name}": term for name, term in objective.terms.items()} | {"total": total.detach()}
         session.guard.watch(step, clip, terms)
@@ -265,9 +298,9 @@ class ObjectiveModule(nn.Module):
         super().__init__()
         self.method, self.model, self.stage, self.precision = method, model, stage, precision
 
-    def forward(self, clip: Clip, draws: torch.Generator) -> tuple[Tensor, Objective]:
+    def forward(self, clip: Clip, draws: torch.Generator, done: int) -> tuple[Tensor, Objective]:
         with networks_in(self.precision, self.model, clip.images.device):
-            objective = self.method.objective(self.model, clip, self.stage, draws)
+            objective = self.method.objective(self.model, clip, replace(self.stage, done=done), draws)
         terms = {name: term.detach() for name, term in objective.terms.items()}
         scalars = {name: value.detach() for name, value in objective.scalars.items()}
         return objective.total, replace(objective, terms=terms, scalars=scalars)

@@ -49,6 +49,7 @@ class Crop:
 
 GARG = Crop((0.40810811, 0.99189189), (0.03594771, 0.96405229))
 NYU = Crop((45, 471), (41, 601), of=(480, 640))
+CITYSCAPES = Crop((256, 768), (192, 1856), of=(768, 2048))
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,15 @@ _add(
     max_depth=math.inf,
     crop=None,
     frames=652,
+)
+_add(
+    PROTOCOLS["kitti_eigen_raw"],
+    name="mining_supervision",
+    dataset="Cityscapes test, without the bottom quarter; moving objects of 0.005 of the picture or more",
+    ground_truth="stereo",
+    crop=CITYSCAPES,
+    frames=1525,
+    source="spec mining_supervision 12",
 )
 _add(
     name="deep_video_mvs",

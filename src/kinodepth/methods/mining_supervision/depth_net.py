@@ -16,6 +16,7 @@ from kinodepth.networks.depth_decoder import ReflectConv
 from kinodepth.types import InputError
 
 NEAR, FAR = 0.1, 100.0  # scene units
+SCALES = (0, 1, 2, 3)
 # Decoder blocks, coarse to fine: name, channels from below, channels of the features beside, channels out.
 BLOCKS = (("72", 144, 144, 256), ("36", 256, 108, 128), ("18", 128, 118, 64), ("9", 64, 64, 32))
 
@@ -48,9 +49,9 @@ class HighResolutionEncoder(nn.Module):
                 f"ImageNet weights for hrnet_w18 could not be loaded ({str(error).splitlines()[0]}); expected a network "
                 "connection or a local file; give its path as `pretrained`, or set it to false"
             ) from error
-        for name in ("conv1", "bn1", "conv2", "bn2", "layer1", "transition1", "stage2", "transition2", "stage3"):
-            setattr(self, name, getattr(net, name))
-        self.transition3, self.stage4 = net.transition3, net.stage4
+        self.conv1, self.bn1, self.conv2, self.bn2, self.layer1 = net.conv1, net.bn1, net.conv2, net.bn2, net.layer1
+        self.transition1, self.transition2, self.transition3 = net.transition1, net.transition2, net.transition3
+        self.stage2, self.stage3, self.stage4 = net.stage2, net.stage3, net.stage4
         for module in self.modules():
             for name, child in module.named_children():
                 if isinstance(child, nn.Upsample):
@@ -90,16 +91,16 @@ class AttentionBlock(nn.Module):
 
 
 class DepthNet(nn.Module):
-    """Depth of images B x 3 x H x W in [0, 1]; H and W are multiples of 32."""
+    """Depth of images B x 3 x H x W in [0, 1] at ``scales`` (0 is the finest); H and W are multiples of 32."""
 
-    def __init__(self, pretrained: bool | str | Path = False) -> None:
+    def __init__(self, pretrained: bool | str | Path = False, scales: tuple[int, ...] = SCALES) -> None:
         super().__init__()
         self.encoder = HighResolutionEncoder(pretrained)
         self.blocks = nn.ModuleDict({name: AttentionBlock(*channels) for name, *channels in BLOCKS})
         self.before, self.after = ReflectConv(32, 16), ReflectConv(16, 16)
-        self.heads = nn.ModuleDict({str(s): ReflectConv(c, 1) for s, c in enumerate((16, 32, 64, 128))})
+        self.heads = nn.ModuleDict({str(s): ReflectConv((16, 32, 64, 128)[s], 1) for s in scales})
 
-    def scales(self, images: Tensor, scales: tuple[int, ...] = (0, 1, 2, 3)) -> dict[int, Tensor]:
+    def scales(self, images: Tensor, scales: tuple[int, ...] = SCALES) -> dict[int, Tensor]:
         """The sigmoid at 1 / 2^s of the image size, by scale s."""
         features = self.encoder(images)
         x, maps = features[-1][0], {}
@@ -110,7 +111,7 @@ class DepthNet(nn.Module):
             maps[0] = F.elu(self.after(doubled(F.elu(self.before(x)))))
         return {s: torch.sigmoid(self.heads[str(s)](maps[s])) for s in scales}
 
-    def depths(self, images: Tensor, scales: tuple[int, ...] = (0, 1, 2, 3)) -> list[Tensor]:
+    def depths(self, images: Tensor, scales: tuple[int, ...] = SCALES) -> list[Tensor]:
         """Depth in scene units, between 0.1 and 100, at each of ``scales``."""
         return [sigmoid_to_depth(value.float(), NEAR, FAR) for value in self.scales(images, scales).values()]
 

@@ -81,8 +81,13 @@ def zoom(maps: Tensor, window: Window) -> Tensor:
 
 def unzoom(maps: Tensor, window: Window) -> Tensor:
     """Maps of a closer view where they belong in the picture; 0 around."""
-    for rows, columns in reversed(window):
-        whole = torch.zeros_like(maps)
-        whole[..., rows, columns] = resize(maps, (rows.stop - rows.start, columns.stop - columns.start))
-        maps = whole
-    return maps
+    place = []
+    for axis, size in enumerate(maps.shape[-2:]):
+        first, last = 0.0, float(size)
+        for part in window:
+            first, last = (first + (last - first) * edge / size for edge in (part[axis].start, part[axis].stop))
+        place.append(slice(round(first), round(last)))
+    rows, columns = place
+    whole = torch.zeros_like(maps)
+    whole[..., rows, columns] = resize(maps, (rows.stop - rows.start, columns.stop - columns.start))
+    return whole

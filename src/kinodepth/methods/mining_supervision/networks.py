@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.optical_flow import raft_large, raft_small
+from torchvision.models.optical_flow.raft import CorrBlock
 
-from kinodepth.geometry.sampling import resize
 from kinodepth.networks.resnet import ResNetEncoder
 from kinodepth.types import Convention
 
-SMALLEST = 128  # pixels per side that RAFT's coarsest level needs
+LEVELS = 4  # of RAFT's correlation pyramid: the coarsest must be wider than one cell
 
 
 class FlowNet(nn.Module):
-    """RAFT with random weights: the motion from one image to another in pixels. Small images are enlarged for it."""
+    """RAFT with random weights: the motion from one image to another in pixels. For images with less than 128 pixels
+    per side its pyramid has fewer levels."""
 
-    def __init__(self, size: Literal["large", "small"] = "large", updates: int = 1) -> None:
+    def __init__(self, size: Literal["large", "small"] = "large", updates: int = 1, shortest: int = 128) -> None:
         super().__init__()
-        self.raft = raft_large(weights=None) if size == "large" else raft_small(weights=None)
+        levels = min(LEVELS, (shortest // 8).bit_length() - 1)
+        if size == "large":
+            self.raft = raft_large(weights=None, corr_block=CorrBlock(num_levels=levels, radius=4))
+        else:
+            self.raft = raft_small(weights=None, corr_block=CorrBlock(num_levels=levels, radius=3))
         self.updates = updates
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Map two images B x 3 x H x W in [0, 1] to B x 2 x H x W."""
-        size = first.shape[-2:]
-        factor = max(1, ceil(SMALLEST / min(size)))
-        if factor > 1:
-            first, second = (resize(x, (factor * size[0], factor * size[1])) for x in (first, second))
-        flow = self.raft(2 * first - 1, 2 * second - 1, num_flow_updates=self.updates)[-1].float()
-        return flow if factor == 1 else resize(flow, size) / factor
+        return self.raft(2 * first - 1, 2 * second - 1, num_flow_updates=self.updates)[-1].float()
 
 
 class ScaleNet(nn.Module):

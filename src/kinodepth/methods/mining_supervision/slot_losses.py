@@ -48,7 +48,7 @@ def slot_terms(
     """Weighted terms of pictures B x 4 x H x W and their mask ``moves`` B x 1 x H x W (0/1).
 
     With ``presence`` the masks are those without empty slots; ``background`` adds the terms of the first slot.
-    Published: the logistic loss of its mask takes probabilities for logits.
+    Published: the logistic loss of its mask takes probabilities for logits, and counts twice with ``presence``.
     """
     used = found.without_empty() if presence else found
     wanted, made = pictures, used.combined
@@ -58,9 +58,9 @@ def slot_terms(
     }
     if background:
         still = 1 - moves
-        terms["back_mask"] = MASK_WEIGHT * _mask_loss(found.masks[:, 0], still, convention)
-        if presence:
-            terms["back_mask_without_empty"] = MASK_WEIGHT * _mask_loss(used.masks[:, 0], still, convention)
+        terms["back_mask"] = MASK_WEIGHT * _mask_loss(used.masks[:, 0], still, convention)
+        if presence and convention == "published":
+            terms["back_mask_again"] = terms["back_mask"]
         back = found.pictures[:, 0]
         terms["back_flow"] = F.mse_loss(back[:, :COLOURS], torch.ones_like(back[:, :COLOURS]))
         one = torch.ones_like(back[:, COLOURS:])
