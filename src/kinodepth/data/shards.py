@@ -82,16 +82,15 @@ def write_shard(
     """Write the maps of ``frames`` (name, maps by field) and ``note``; the number of frames. Whole or not at all."""
     name, (pack, _) = next(iter(PACK.items()))
     index: dict[str, dict[str, Any]] = {}
-    with atomic(path) as temporary:
-        with temporary.open("wb") as file:
-            for frame, maps in frames:
-                index[frame] = {}
-                for field, values in maps.items():
-                    data = pack(encode(values, codecs[field]))
-                    index[frame][field] = [file.tell(), len(data), codecs[field], list(values.shape)]
-                    file.write(data)
-            tail = json.dumps({"pack": name, "note": dict(note), "frames": index}).encode()
-            file.write(tail + len(tail).to_bytes(8, "little") + MAGIC)
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        for frame, maps in frames:
+            index[frame] = {}
+            for field, values in maps.items():
+                data = pack(encode(values, codecs[field]))
+                index[frame][field] = [file.tell(), len(data), codecs[field], list(values.shape)]
+                file.write(data)
+        tail = json.dumps({"pack": name, "note": dict(note), "frames": index}).encode()
+        file.write(tail + len(tail).to_bytes(8, "little") + MAGIC)
     return len(index)
 
 

@@ -193,9 +193,7 @@ def loop(
         accelerator.free_memory()
 
 
-def leave(
-    session: Session, planned: Planned, training: list[Sequence], given: str
-) -> tuple[list[Sequence], str]:
+def leave(session: Session, planned: Planned, training: list[Sequence], given: str) -> tuple[list[Sequence], str]:
     """What the stages after ``planned`` train on; one process makes what it leaves for them."""
     is_current = session.progress.step == planned.last and session.accelerator.is_main_process
     if planned.stage.make is not None and is_current:

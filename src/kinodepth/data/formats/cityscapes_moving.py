@@ -59,7 +59,9 @@ def _camera(path: Path, split: str, city: str, frame: str, width: int, height: i
             try:
                 fx, fy, cx, cy = (float(read_json(file)["intrinsic"][key]) for key in ("fx", "fy", "u0", "v0"))
             except (KeyError, TypeError, ValueError):
-                raise InputError(f"{file} lacks intrinsic fx, fy, u0, v0; expected a Cityscapes camera; restore it") from None
+                raise InputError(
+                    f"{file} lacks intrinsic fx, fy, u0, v0; expected a Cityscapes camera; restore it"
+                ) from None
             return Camera(fx, fy, cx, cy, width, height).crop(0, 0, width, int(KEPT * height))
     return None
 

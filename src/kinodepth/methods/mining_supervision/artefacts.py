@@ -20,6 +20,7 @@ from kinodepth.methods.mining_supervision.objects import (
     in_neighbours,
     moving_region,
     split_ids,
+    stack_ids,
 )
 from kinodepth.methods.mining_supervision.windows import batches
 from kinodepth.types import Clip, Sequence
@@ -100,9 +101,9 @@ class Scene:
         seen = torch.stack([area_shares(m) for m in (masks, *there)]).amin(0) > config.least_object
         new = torch.arange(1, len(masks) + 1)
         return {
-            "mask:objects": _as_ids(masks, new),
-            "mask:objects_previous": _as_ids(there[0][seen], new[seen]),
-            "mask:objects_next": _as_ids(there[1][seen], new[seen]),
+            "mask:objects": stack_ids(masks, new),
+            "mask:objects_previous": stack_ids(there[0][seen], new[seen]),
+            "mask:objects_next": stack_ids(there[1][seen], new[seen]),
             "mask:moving_objects": masks[dynamic].any(0, keepdim=True),
             "mask:road": road,
         }
@@ -133,11 +134,3 @@ def _label(model: MiningSupervision, image: Tensor, masks: Tensor, depth: Tensor
     found = prepare(depth.expand_as(inside), own, inside, box, road.expand_as(inside))
     scale = model.scale_net(pictures, *found)
     return nearest((scale[..., None, None] * found.relative).clamp(min=0))
-
-
-def _as_ids(masks: Tensor, numbers: Tensor) -> Tensor:
-    """Masks N x H x W with their ``numbers`` as one map, 1 x H x W uint8; where they overlap the smaller is in front."""
-    ids = torch.zeros(1, *masks.shape[-2:], dtype=torch.uint8)
-    for index in masks.flatten(1).sum(1).argsort(descending=True, stable=True).tolist():
-        ids[0][masks[index]] = int(numbers[index])
-    return ids

@@ -56,10 +56,15 @@ NAMES: dict[str, tuple[tuple[str, str], ...]] = {
                 ),
             )
         ),
-        *((f"update_block.encoder.conv{x}.{{}}", f"raft.update_block.motion_encoder.conv{y}.0.{{}}") for x, y in (
-            ("c1", "corr1"), ("c2", "corr2"), ("f1", "flow1"), ("f2", "flow2"), ("", ""))),
-        *((f"update_block.gru.conv{gate}{i}.{{}}", f"raft.update_block.recurrent_block.convgru{i}.conv{gate}.{{}}")
-          for gate in "zrq" for i in (1, 2)),
+        *(
+            (f"update_block.encoder.conv{x}.{{}}", f"raft.update_block.motion_encoder.conv{y}.0.{{}}")
+            for x, y in (("c1", "corr1"), ("c2", "corr2"), ("f1", "flow1"), ("f2", "flow2"), ("", ""))
+        ),
+        *(
+            (f"update_block.gru.conv{gate}{i}.{{}}", f"raft.update_block.recurrent_block.convgru{i}.conv{gate}.{{}}")
+            for gate in "zrq"
+            for i in (1, 2)
+        ),
         ("update_block.flow_head.{}", "raft.update_block.flow_head.{}"),
         ("update_block.mask.0.{}", "raft.mask_predictor.convrelu.0.{}"),
         ("update_block.mask.2.{}", "raft.mask_predictor.conv.{}"),
@@ -71,8 +76,17 @@ NAMES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fc.{}", "head.{}"),
     ),
     "ground_net": (
-        *((f"{theirs}.{{}}", f"layers.{i}.{{}}") for theirs, i in (
-            ("input_layer", 0), ("conv1.0", 2), ("conv1.1", 3), ("conv2.0", 5), ("conv2.1", 6), ("final_layer", 8))),
+        *(
+            (f"{theirs}.{{}}", f"layers.{i}.{{}}")
+            for theirs, i in (
+                ("input_layer", 0),
+                ("conv1.0", 2),
+                ("conv1.1", 3),
+                ("conv2.0", 5),
+                ("conv2.1", 6),
+                ("final_layer", 8),
+            )
+        ),
     ),
     "slot_net": (
         *((f"encoder.{i}.0.{{}}", f"encoder.{2 * i}.{{}}") for i in range(4)),

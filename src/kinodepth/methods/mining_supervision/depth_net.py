@@ -46,8 +46,8 @@ class HighResolutionEncoder(nn.Module):
             if not pretrained:
                 raise
             raise InputError(
-                f"ImageNet weights for hrnet_w18 could not be loaded ({str(error).splitlines()[0]}); expected a network "
-                "connection or a local file; give its path as `pretrained`, or set it to false"
+                f"ImageNet weights for hrnet_w18 could not be loaded ({str(error).splitlines()[0]}); expected a "
+                "network connection or a local file; give its path as `pretrained`, or set it to false"
             ) from error
         self.conv1, self.bn1, self.conv2, self.bn2, self.layer1 = net.conv1, net.bn1, net.conv2, net.bn2, net.layer1
         self.transition1, self.transition2, self.transition3 = net.transition1, net.transition2, net.transition3

@@ -70,9 +70,7 @@ def residual_motion(
         keep = seen_depth != 0
         if gate == "large":
             keep = keep & (length >= length.mean((2, 3), keepdim=True)) & (length >= LEAST)
-    carried, _ = forward_warp(
-        flow * keep, seen_depth, invert(neighbour_from_target), intrinsics, convention=convention
-    )
+    carried, _ = forward_warp(flow * keep, seen_depth, invert(neighbour_from_target), intrinsics, convention=convention)
     with torch.no_grad():
         moves = carried.sum(1, keepdim=True) != 0
         moves = torch.logical_and(*moves.chunk(2))
@@ -154,9 +152,7 @@ def motion_to_store(
     return shift * (shift.abs().sum(1, keepdim=True) >= STORED)
 
 
-def label_terms(
-    depths: Sequence[Tensor], label: Tensor, mask: Tensor, convention: Convention
-) -> dict[str, Tensor]:
+def label_terms(depths: Sequence[Tensor], label: Tensor, mask: Tensor, convention: Convention) -> dict[str, Tensor]:
     """``label_s`` per scale inside the moving objects' ``mask``, B x 1 x H x W (0/1) like ``label``, 0 = no label.
 
     Pictures without label do not count; published: they count with their own depth as label.

@@ -46,9 +46,7 @@ class ScaleNet(nn.Module):
         self.encoder = ResNetEncoder(18, 3, pretrained)
         one_group(self.encoder.body)
         self.encoder.body.conv1 = nn.Conv2d(5, 64, 7, 2, 3, bias=False)
-        self.head = nn.Sequential(
-            nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 1)
-        )
+        self.head = nn.Sequential(nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 1))
 
     def forward(self, image: Tensor, mask: Tensor, scene_depth: Tensor, object_depth: Tensor) -> Tensor:
         """``image`` B x 3 x H x W in [0, 1]; object ``mask``, masked ``scene_depth`` and the object's normalised depth

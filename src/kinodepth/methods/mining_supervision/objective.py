@@ -79,7 +79,9 @@ def scene_objective(model: MiningSupervision, clip: Clip, stage: str) -> Objecti
 def means(terms: dict[str, Tensor]) -> dict[str, Tensor]:
     """Terms ``name_s`` of several scales as their mean ``name``."""
     names = dict.fromkeys(name.rpartition("_")[0] or name for name in terms)
-    return {n: torch.stack([t for name, t in terms.items() if (name.rpartition("_")[0] or name) == n]).mean() for n in names}
+    return {
+        n: torch.stack([t for name, t in terms.items() if (name.rpartition("_")[0] or name) == n]).mean() for n in names
+    }
 
 
 def object_objective(model: MiningSupervision, clip: Clip) -> Objective:

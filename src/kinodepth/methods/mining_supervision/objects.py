@@ -62,12 +62,14 @@ def erode(masks: Tensor, times: int, size: int = 5) -> Tensor:
     return ~dilate(~masks, times, size)
 
 
-def stack_ids(masks: Tensor) -> Tensor:
-    """One map 1 x H x W uint8 of ids 1..N (255 at most); where masks overlap, the smaller one is in front."""
+def stack_ids(masks: Tensor, numbers: Tensor | None = None) -> Tensor:
+    """Masks as one map 1 x H x W uint8 of ids: ``numbers`` N (1 to 255), or 1..N, of which those after 255 are left
+    out. Where masks overlap, the smaller one is in front."""
+    numbers = torch.arange(1, len(masks) + 1) if numbers is None else numbers
     ids = torch.zeros(1, *masks.shape[-2:], dtype=torch.uint8)
     for index in masks.flatten(1).sum(1).argsort(descending=True, stable=True).tolist():
-        if index < 255:
-            ids[0][masks[index]] = index + 1
+        if int(numbers[index]) < 256:
+            ids[0][masks[index]] = int(numbers[index])
     return ids
 
 

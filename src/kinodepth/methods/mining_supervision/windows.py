@@ -45,7 +45,9 @@ def static_windows(sequence: Sequence, config: MiningSupervisionConfig) -> list[
     return found
 
 
-def batches(sequence: Sequence, config: MiningSupervisionConfig, fields: frozenset[str]) -> Iterator[tuple[list[str], Clip]]:
+def batches(
+    sequence: Sequence, config: MiningSupervisionConfig, fields: frozenset[str]
+) -> Iterator[tuple[list[str], Clip]]:
     """All triplets of a recording in order, as network input, with the names of their targets."""
     windows = scene_windows(sequence, config)
     wanted = neighbour_fields(config) | fields
