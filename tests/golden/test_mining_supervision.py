@@ -508,10 +508,8 @@ def test_evaluation_of_single_objects(golden):
         depth = resize(depth[None], (height, width), "nearest_floor")[0]
         instances = torch.zeros(1, height, width, dtype=torch.int64)
         for number, small in enumerate(g.instance_masks_small[index], 1):
-            mask = enlarged(small[None]) > 0
-            if mask.float().mean() >= 0.005:
-                at_size = resize(mask[None, :, :rows].float(), (height, width), "nearest_floor")[0] > 0.5
-                instances[at_size] = number
+            mask = enlarged(small[None])[None, :, :rows].float()
+            instances[resize(mask, (height, width), "nearest_floor")[0] > 0.5] = number
         valid = (depth > 1e-3) & (depth < 80) & (disparity > 0)
         valid[:, : height // 3] = False
         valid[..., : width * 3 // 32] = valid[..., width * 29 // 32 :] = False

@@ -78,17 +78,17 @@ def _upper(whole: Tensor) -> Tensor:
     return whole[:, : int(KEPT * whole.shape[1])].contiguous()
 
 
-def _instances(folder: Path, height: int, width: int) -> Tensor:
-    """Ids 1.. of the moving objects that are large enough in the whole picture, 1 x H x W int32."""
+def _instances(folder: Path, height: int, width: int, least: float = 0.0) -> Tensor:
+    """Ids 1.. of the moving objects that cover at least ``least`` of the whole picture, 1 x H x W int32."""
     ids = torch.zeros(1, height, width, dtype=torch.int32)
     for number, file in enumerate(sorted(folder.glob("*.png"), key=lambda f: (len(f.stem), f.stem)), 1):
         mask = read_mask(file)
         if mask.shape != ids.shape:
             raise InputError(f"{file} is {tuple(mask.shape[1:])}; expected {height} x {width}; restore it")
-        if mask.float().mean() >= LEAST:
+        if mask.float().mean() >= least:
             ids[mask] = number
     return _upper(ids)
 
 
 def _dynamic(folder: Path, height: int, width: int) -> Tensor:
-    return _instances(folder, height, width) != 0
+    return _instances(folder, height, width, LEAST) != 0

@@ -39,8 +39,8 @@ LABEL_FIELDS = {"extra:label": "depth"}
 
 
 def make_scene(model: nn.Module, sequence: Sequence) -> Iterator[tuple[str, Maps]]:
-    """Depth and objects of all frames of a recording with ``mask:instances`` (and ``mask:movable`` and ``mask:road``, if
-    it has them; without road, what of the depth lies level is taken for it)."""
+    """Depth and objects of all frames of a recording with ``mask:instances`` (and ``mask:movable`` and ``mask:road``,
+    if it has them; without road, what of the depth lies level is taken for it)."""
     assert isinstance(model, MiningSupervision)
     known = frozenset({"mask:instances", "mask:movable", "mask:road"}) & sequence.provides
     for names, clip in batches(sequence, model.config, known):
@@ -81,7 +81,7 @@ class Scene:
     def objects(self, index: int, ids: Tensor, road: Tensor) -> dict[str, Tensor]:
         """The object fields of target ``index`` from raw ``ids`` and ``road``, both 1 x H x W."""
         config = self.config
-        masks, numbers = split_ids(ids.cpu())
+        masks = split_ids(ids.cpu())
         share = area_shares(masks)
         order = ((share > config.least_object) & (share < LARGEST)).nonzero()[:255, 0]
         masks = masks[order]
@@ -117,7 +117,7 @@ def make_labels(model: nn.Module, sequence: Sequence) -> Iterator[tuple[str, Map
     for names, clip in batches(sequence, model.config, fields):
         for index, name in enumerate(names):
             ids = clip.masks["objects"][index, 0] * clip.masks["moving_objects"][index, 0]
-            masks, _ = split_ids(ids)
+            masks = split_ids(ids)
             depth, road = (x[index, 0].to(device) for x in (clip.extra["scene_depth"], clip.masks["road"].float()))
             label = torch.zeros_like(depth)
             if len(masks):

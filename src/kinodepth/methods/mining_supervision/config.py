@@ -53,9 +53,9 @@ class MiningSupervisionConfig:
     convention: Convention = "exact"  # published: with the faults listed in docs/mining_supervision.md
 
     def __post_init__(self) -> None:
-        if self.height % 32 or self.width % 32 or min(self.height, self.width) < 64:
+        if self.height % 32 or self.width % 32 or min(self.height, self.width) < 32:
             raise InputError(
-                f"network size {self.height} x {self.width}; expected multiples of 32 pixels, at least 64; "
+                f"network size {self.height} x {self.width}; expected multiples of 32 pixels; "
                 "choose the nearest such height and width"
             )
         for item in fields(self):

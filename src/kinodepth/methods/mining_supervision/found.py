@@ -114,7 +114,7 @@ def found_objective(model: MiningSupervision, clip: Clip, stage: Stage, generato
     elif stage.name == "ground":
         terms = ground_objective(model, clip, stage)
     else:
-        masks = [split_ids(ids)[0] for ids in clip.masks["found"][:, 0]]
+        masks = [split_ids(ids) for ids in clip.masks["found"][:, 0]]
         pictures = detector_pictures(clip.images[:, 0], clip.extra["scene_depth"][:, 0], clip.masks["road"][:, 0])
         terms = model.detector.losses(pictures, masks)
     return Objective(terms, dict.fromkeys(terms, 1.0), {}, {"image": clip.images[:1, 0]})

@@ -73,11 +73,10 @@ def stack_ids(masks: Tensor, numbers: Tensor | None = None) -> Tensor:
     return ids
 
 
-def split_ids(ids: Tensor) -> tuple[Tensor, Tensor]:
-    """The masks N x H x W of an id map 1 x H x W, and their ids N, ascending; 0 is no object."""
+def split_ids(ids: Tensor) -> Tensor:
+    """The masks N x H x W of an id map 1 x H x W, ascending in id; 0 is no object."""
     known = ids.unique()
-    known = known[known > 0]
-    return ids == known[:, None, None], known
+    return ids == known[known > 0][:, None, None]
 
 
 def in_neighbours(
