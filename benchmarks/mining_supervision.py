@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from sc_depth import in_turns, reference_forward
 from torch import Tensor
 
 from kinodepth.data.shards import write_shard
@@ -32,6 +31,7 @@ from kinodepth.methods.mining_supervision.motion import FINER, forward_warp, pro
 from kinodepth.methods.mining_supervision.objects import stack_ids
 from kinodepth.methods.mining_supervision.predictor import MiningSupervisionPredictor
 from kinodepth.types import Frame
+from sc_depth import in_turns, reference_forward
 
 HEIGHT, WIDTH, FRAMES = 192, 512, 69_731 + 12_494
 TARGETS = {"depth, float32": 3.5, "depth, bfloat16": 1.5}

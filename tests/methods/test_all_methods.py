@@ -30,11 +30,8 @@ SMALL = {
     "pretrained": False,
     "flow_net": "small",
     "alignment_batch": 2,
-    "found_batch": 2,
     "final_rate": 1e-3,
-    "slot_size": 32,
-    "detector_side": 64,
-    "detector_rounds": 1,
+    "moving_pixels": 1000.0,
 }
 SHARDS = tempfile.TemporaryDirectory()
 EVERY = {**{name: methods.load(name) for name in methods.available()}, **toy_method.METHODS}

@@ -13,7 +13,7 @@ from kinodepth.methods import load
 from kinodepth.methods.mining_supervision import convert, detections, ground, recipe, slot_losses
 from kinodepth.methods.mining_supervision.alignment import alignment_loss, compose_label, prepare
 from kinodepth.methods.mining_supervision.augmentation import chosen, mirrored
-from kinodepth.methods.mining_supervision.config import FoundMasksConfig, MiningSupervisionConfig
+from kinodepth.methods.mining_supervision.config import MiningSupervisionConfig
 from kinodepth.methods.mining_supervision.joint import label_terms
 from kinodepth.methods.mining_supervision.motion import forward_warp, projected
 from kinodepth.methods.mining_supervision.objects import boxes, dilate, erode, split_ids, stack_ids
@@ -187,12 +187,12 @@ def test_mirroring_turns_masks_with_the_picture_unless_published():
 
 
 def test_stages_read_what_earlier_ones_leave():
-    for config in (MiningSupervisionConfig(), FoundMasksConfig()):
-        left: set[str] = set()
+    for config in (MiningSupervisionConfig(), MiningSupervisionConfig(masks="found")):
+        left = {"mask:instances"} if config.masks == "given" else set()
         for stage in recipe.stages(config):
             assert stage.consumes <= left, stage.name
             left |= set(stage.produces)
-    names = [stage.name for stage in recipe.stages(FoundMasksConfig(detector_rounds=2))]
+    names = [stage.name for stage in recipe.stages(MiningSupervisionConfig(masks="found", detector_rounds=2))]
     assert names[2:7] == ["joint", "slots", "ground", "detector_0", "detector_1"]
 
 

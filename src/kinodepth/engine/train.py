@@ -22,7 +22,7 @@ from kinodepth.engine.log import Log
 from kinodepth.engine.processes import choose_precision, gather, networks_in, start_processes
 from kinodepth.engine.run import claim, fingerprint, parameter_counts, versions
 from kinodepth.engine.settings import as_plain
-from kinodepth.engine.stages import Planned, plan_stages, set_modes, start_stage
+from kinodepth.engine.stages import Planned, check_fields, plan_stages, set_modes, start_stage
 from kinodepth.engine.validation import COLLAPSED, to_colors, validate
 from kinodepth.methods.base import Method, Objective, Stage
 from kinodepth.types import Clip, InputError, Sequence
@@ -116,6 +116,7 @@ def train(
     accelerator = start_processes(options.device, options.accumulate)
     options = replace(options, precision=choose_precision(options.precision, accelerator.device))
     plan = plan_stages(method.stages(config), options.steps, options.batch)
+    check_fields([planned.stage for planned in plan], training)
     batch = plan[0].stage.batch_size
     Share(
         batch, options.accumulate, accelerator.num_processes
@@ -168,7 +169,13 @@ def loop(
         optimizer, schedule = start_stage(session.model, stage, own)
         module = accelerator.prepare_model(ObjectiveModule(session.method, session.model, stage, options.precision))
         share = Share(stage.batch_size, options.accumulate, accelerator.num_processes, accelerator.process_index)
-        batches = Batches(training, windows(training, stage), stage, share, session.seed)
+        found = windows(training, stage)
+        if not found:
+            raise InputError(
+                f"stage {stage.name} finds nothing to train on in {len(training)} recordings; expected at least one "
+                "window; give longer recordings, or look at the masks"
+            )
+        batches = Batches(training, found, stage, share, session.seed)
         portions = load(batches, progress.step, planned.last, options.workers, accelerator.device.type == "cuda")
         while progress.step < planned.last:
             rate = optimizer.param_groups[0]["lr"]

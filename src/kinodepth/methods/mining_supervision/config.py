@@ -65,10 +65,3 @@ class MiningSupervisionConfig:
         for name in ("stride", "batch_size", "alignment_batch", "found_batch", "detector_rounds", "slot_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}; expected at least 1; correct it")
-
-
-@dataclass(frozen=True)
-class FoundMasksConfig(MiningSupervisionConfig):
-    """Defaults: the published run that finds its masks itself."""
-
-    masks: Literal["given", "found"] = "found"

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from kinodepth.geometry.depth import sigmoid_to_depth
 from kinodepth.geometry.sampling import resize
 from kinodepth.networks.depth_decoder import ReflectConv
+from kinodepth.networks.init import init_decoder
 from kinodepth.types import InputError
 
 NEAR, FAR = 0.1, 100.0  # scene units
@@ -99,6 +100,8 @@ class DepthNet(nn.Module):
         self.blocks = nn.ModuleDict({name: AttentionBlock(*channels) for name, *channels in BLOCKS})
         self.before, self.after = ReflectConv(32, 16), ReflectConv(16, 16)
         self.heads = nn.ModuleDict({str(s): ReflectConv((16, 32, 64, 128)[s], 1) for s in scales})
+        hidden = [block.conv for block in self.blocks.values()]
+        init_decoder([*hidden, self.before, self.after], self.heads.values())
 
     def scales(self, images: Tensor, scales: tuple[int, ...] = SCALES) -> dict[int, Tensor]:
         """The sigmoid at 1 / 2^s of the image size, by scale s."""

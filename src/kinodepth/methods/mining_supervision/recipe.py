@@ -30,11 +30,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cityscapes": {"neighbours": "stored"},  # triplets made before
     "kitti": {"height": 192, "width": 640, "stride": 1},
     "small": SMALL,  # ours, for a processor without accelerator
-}
-PRESETS_FOUND: dict[str, dict[str, Any]] = {
-    **PRESETS,
-    "small": {
+    "small_found": {
         **SMALL,
+        "masks": "found",
         "slot_size": 64,
         "slot_steps": 200,
         "ground_steps": 100,
@@ -113,7 +111,8 @@ def stages(config: MiningSupervisionConfig) -> list[Stage]:
         from kinodepth.methods.mining_supervision.found import with_found_masks
 
         plan = with_found_masks(plan, config)
-    return [replace(stage, consumes=stage.fields - beside) for stage in plan]
+    used = {"joint": frozenset({"mask:instances"} if config.masks == "given" else ())}
+    return [replace(stage, consumes=stage.fields - beside | used.get(stage.name, frozenset())) for stage in plan]
 
 
 def halved(optimizer: torch.optim.Optimizer, at: tuple[int, ...]) -> torch.optim.lr_scheduler.LRScheduler:
