@@ -80,19 +80,21 @@ def after(
     run: Path,
     inputs: str,
     is_current: bool,
-    alone: Callable[[], Any] = lambda: None,
+    is_maker: bool = True,
+    wait: Callable[[], Any] = lambda: None,
 ) -> tuple[list[Sequence], str]:
     """``sequences`` as the stages after ``stage`` see them, and the key of what these are given.
 
-    ``is_current``: the weights are those that the stage ended with, so that its artefacts can be made. Raises
-    ``InputError`` when they are missing later. ``alone`` waits for the process that makes them.
+    ``is_current``: the weights are those that the stage ended with, so that its artefacts can be made: by the process
+    that ``is_maker``, for which the others ``wait``. Raises ``InputError`` when they are missing later.
     """
     if stage.make is None:
         return sequences, inputs
     folder = run / "artefacts" / stage.name
-    if is_current:
+    if is_current and is_maker:
         make(stage, model, sequences, folder, inputs)
-        alone()
+    if is_current:
+        wait()
     known = made(folder)
     if known is None or known["inputs"] != inputs:
         raise InputError(

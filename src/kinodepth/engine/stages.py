@@ -36,7 +36,7 @@ def plan_stages(stages: list[Stage], steps: int | None, batch: int | None) -> li
 
 
 def check_fields(stages: list[Stage], sequences: list[Sequence]) -> None:
-    """Raise ``InputError`` naming what a stage consumes that neither the recordings have nor an earlier stage leaves."""
+    """Raise ``InputError`` naming what a stage consumes that no recording has and no earlier stage leaves."""
     for sequence in sequences:
         known = set(sequence.provides)
         for stage in stages:

@@ -201,19 +201,21 @@ def loop(
 
 
 def leave(session: Session, planned: Planned, training: list[Sequence], given: str) -> tuple[list[Sequence], str]:
-    """What the stages after ``planned`` train on; one process makes what it leaves for them."""
-    is_current = session.progress.step == planned.last and session.accelerator.is_main_process
-    if planned.stage.make is not None and is_current:
-        session.log.say(f"{planned.stage.name}: writing {', '.join(planned.stage.produces)} for the next stages")
+    """What the stages after ``planned`` train on, with its key; one process makes what it leaves for them."""
+    stage, accelerator = planned.stage, session.accelerator
+    is_current = session.progress.step == planned.last
+    if stage.make is not None and is_current:
+        session.log.say(f"{stage.name}: writing {', '.join(stage.produces)} for the next stages")
     with session.log.aside():
         return artefacts.after(
-            planned.stage,
+            stage,
             session.model,
             training,
             session.run,
             given,
             is_current,
-            session.accelerator.wait_for_everyone,
+            accelerator.is_main_process,
+            accelerator.wait_for_everyone,
         )
 
 

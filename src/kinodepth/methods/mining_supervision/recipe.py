@@ -90,7 +90,7 @@ def stages(config: MiningSupervisionConfig) -> list[Stage]:
         augment=partial(augmentation.augment_static_object, config=config),
         optimizer=partial(torch.optim.Adam, lr=config.alignment_rate),
         schedule=partial(halved, at=(config.alignment_steps * 3 // 20, config.alignment_steps // 2)),
-        fields=frozenset({"extra:scene_depth", "mask:objects", "mask:moving_objects", "mask:road"}),
+        fields=beside | {"extra:scene_depth", "mask:objects", "mask:moving_objects", "mask:road"},
         parts=("scale_net",),
         start=None,
         produces=LABEL_FIELDS,
