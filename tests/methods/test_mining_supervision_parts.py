@@ -7,6 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from kinodepth.data.clips import read_clip
+from kinodepth.data.shards import joined, write_shard
+from kinodepth.data.synthetic import sequence
+from kinodepth.engine.stages import set_modes
 from kinodepth.geometry.camera import back_project, project
 from kinodepth.geometry.pose import pose_from_vector, transform
 from kinodepth.methods import load
@@ -229,3 +233,30 @@ def test_a_published_pose_file_is_read(tmp_path):
     assert found.surplus == ("pose_encoder.encoder.fc.bias",)
     assert found.state_dict["pose_net.head.bias"].tolist() == [3.0] * 12
     assert not found.unexpected
+
+
+@pytest.mark.long
+def test_masks_are_found_stage_by_stage(tmp_path):
+    method = load("mining_supervision")
+    settings = {"height": 64, "width": 96, "batch_size": 2, "found_batch": 2, "pretrained": False, "flow_net": "small"}
+    found = {"masks": "found", "slot_size": 32, "detector_side": 64, "detector_rounds": 2}
+    config = method.config(**settings, **found)
+    torch.manual_seed(0)
+    model = method.build(config)
+    given = sequence(seed=3, kind="room", width=96, height=64, frames=5)
+    for stage in method.stages(config)[2:7]:
+        set_modes(model, stage)
+        window = stage.clips(given)[0]
+        clip = stage.augment(read_clip(given, window, stage.target, stage.fields), torch.Generator().manual_seed(0))
+        result = method.objective(model, clip, replace(stage, done=stage.steps * 9 // 10), torch.Generator())
+        result.total.backward()
+        for part in stage.parts:
+            gradients = [p.grad for p in model.get_submodule(part).parameters()]
+            assert all(g is not None and torch.isfinite(g).all() for g in gradients), part
+        model.eval()
+        with torch.no_grad():
+            write_shard(tmp_path / stage.name, stage.make(model, given), stage.produces, {})
+        given = joined(given, tmp_path / stage.name)
+    frame = given.read(1)
+    assert {"objects", "objects_previous", "objects_next", "moving_objects", "road"} <= set(frame.masks)
+    assert frame.masks["objects"].shape == (1, 64, 96)

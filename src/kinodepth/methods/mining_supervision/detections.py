@@ -40,7 +40,7 @@ def single(masks: Tensor, loose: float = LOOSE) -> Tensor:
 
 def distinct(masks: Tensor, same: float = SAME, sure: float = SURE) -> Tensor:
     """Masks without duplicates, in the order of their pixels: overlapping ones give way to the largest of them."""
-    for needed in (sure, same):
+    for needed in (sure, same) if len(masks) else ():
         flat = masks.flatten(1).float()
         area = flat.sum(1)
         overlap = flat @ flat.T / area[:, None].clamp(min=1)
@@ -50,13 +50,12 @@ def distinct(masks: Tensor, same: float = SAME, sure: float = SURE) -> Tensor:
         size = torch.where(partners, area, -1).flip(1)
         largest = size.shape[1] - 1 - size.argmax(1)  # of equal ones the last
         masks = torch.where(gives_way[:, None, None], masks[largest], masks)
-    return masks.unique(dim=0)
+    return masks.unique(dim=0) if len(masks) else masks
 
 
 def cleaned(masks: Tensor, road: Tensor, least: float = 0.001) -> Tensor:
     """Single, distinct objects without ``road`` H x W that cover at least ``least`` of the picture."""
-    masks = distinct(single(masks)) if len(masks) else masks
-    masks = masks & ~road
+    masks = distinct(single(masks)) & ~road
     return masks[area_shares(masks) >= least]
 
 

@@ -54,10 +54,8 @@ class SlotAttention(nn.Module):
     def __init__(self, iterations: int = 3) -> None:
         super().__init__()
         self.iterations = iterations
-        for name in ("background", "foreground"):
-            for part in ("mean", "log_sigma"):
-                vector = nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, 1, SIZE)))
-                self.register_parameter(f"{name}_{part}", vector)
+        start = [nn.Parameter(nn.init.xavier_uniform_(torch.empty(1, 1, SIZE))) for _ in range(4)]
+        self.background_mean, self.background_log_sigma, self.foreground_mean, self.foreground_log_sigma = start
         self.norm_inputs, self.norm_slots, self.norm_mlp = (nn.LayerNorm(SIZE) for _ in range(3))
         self.query, self.key, self.value = (nn.Linear(SIZE, SIZE, bias=False) for _ in range(3))
         self.gru = nn.GRUCell(SIZE, SIZE)
