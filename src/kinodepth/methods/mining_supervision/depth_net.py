@@ -56,7 +56,8 @@ class HighResolutionEncoder(nn.Module):
         for module in self.modules():
             for name, child in module.named_children():
                 if isinstance(child, nn.Upsample):
-                    setattr(module, name, CornerUpsample(int(float(child.scale_factor))))
+                    factor: Any = child.scale_factor
+                    setattr(module, name, CornerUpsample(int(factor)))
 
     def forward(self, images: Tensor) -> list[list[Tensor]]:
         """Features of images B x 3 x H x W: lists for 1/2 (64 channels), 1/4, 1/8, 1/16 and 1/32 of their size."""
@@ -100,7 +101,7 @@ class DepthNet(nn.Module):
         self.blocks = nn.ModuleDict({name: AttentionBlock(*channels) for name, *channels in BLOCKS})
         self.before, self.after = ReflectConv(32, 16), ReflectConv(16, 16)
         self.heads = nn.ModuleDict({str(s): ReflectConv((16, 32, 64, 128)[s], 1) for s in scales})
-        hidden = [block.conv for block in self.blocks.values()]
+        hidden = [block.get_submodule("conv") for block in self.blocks.values()]
         init_decoder([*hidden, self.before, self.after], self.heads.values())
 
     def scales(self, images: Tensor, scales: tuple[int, ...] = SCALES) -> dict[int, Tensor]:

@@ -49,8 +49,8 @@ def seen_by_neighbours(
     image: Tensor, depth: Tensor, neighbour_from_target: Tensor, intrinsics: Tensor, convention: Convention
 ) -> Seen:
     """The target's ``image`` B x 3 x H x W and ``depth`` B x 1 x H x W carried to both neighbours."""
-    twice = (torch.cat([x, x]) for x in (image, depth))
-    return Seen(*forward_warp(*twice, neighbour_from_target, intrinsics, convention=convention))
+    images, depths = torch.cat([image, image]), torch.cat([depth, depth])
+    return Seen(*forward_warp(images, depths, neighbour_from_target, intrinsics, convention=convention))
 
 
 def residual_motion(
