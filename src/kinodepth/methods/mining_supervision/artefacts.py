@@ -85,7 +85,8 @@ class Scene:
         share = area_shares(masks)
         order = ((share > config.least_object) & (share < LARGEST)).nonzero()[:255, 0]
         masks = masks[order]
-        moving = moving_region(*self.pair(self.shift, index).cpu(), config.moving_pixels)
+        back, ahead = self.pair(self.shift, index).cpu()
+        moving = moving_region(back, ahead, config.moving_pixels)
         dynamic = are_dynamic(masks, moving, config.moving_share, config.middle_parts)
         masks = masks & ~road
         there = torch.zeros(2, *masks.shape, dtype=torch.bool)

@@ -168,6 +168,7 @@ def make_motion(model: nn.Module, sequence: Sequence) -> Iterator[tuple[str, Map
 
 def make_slots(model: nn.Module, sequence: Sequence) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """The slots of the motion to the previous frame, 5 x H x W (published: of that alone)."""
+    assert isinstance(model, MiningSupervision)
     for name, clip in _frames(model, sequence, frozenset({DEPTH, MOTION})):
         flow, depth = clip.extra["motion"][:, 0, :2], clip.extra["scene_depth"][:, 0]
         size = (model.config.slot_size,) * 2
@@ -179,10 +180,12 @@ def make_slots(model: nn.Module, sequence: Sequence) -> Iterator[tuple[str, Mapp
 
 def make_ground(model: nn.Module, sequence: Sequence) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """Road, and the first objects above it."""
+    assert isinstance(model, MiningSupervision)
     for name, clip in _frames(model, sequence, frozenset({DEPTH, MOTION, SLOT})):
         features = ground.ground_features(clip.images[:, 0], clip.extra["scene_depth"][:, 0])
         road = model.ground_net(features)[0] > 0
-        moving = moving_region(*clip.extra["motion"][0, 0].split(2), model.config.moving_pixels)
+        back, ahead = clip.extra["motion"][0, 0].split(2)
+        moving = moving_region(back, ahead, model.config.moving_pixels)
         objects = detections.first_objects(clip.masks["slots"][0, 0], moving, road[0], LEAST)
         yield name, {ROAD: road.cpu(), FOUND: stack_ids(objects.cpu())}
 
