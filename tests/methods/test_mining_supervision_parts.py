@@ -216,23 +216,27 @@ def test_every_published_key_has_a_place(tmp_path):
         assert len(names) == len(convert.NAMES[network])
         ours = {new.format("x").removesuffix("x") for _, new in convert.NAMES[network]}
         assert all(any(key.startswith(f"{network}.{name}") for key in wanted) for name in ours)
-    with pytest.raises(InputError, match="holds none of"):
-        method.convert(tmp_path)
+    with pytest.raises(InputError, match="there is no file"):
+        method.convert(tmp_path / "depth_net.pth")
     torch.save({"module.strange": torch.zeros(1)}, tmp_path / "depth_net.pth")
     with pytest.raises(InputError, match="belongs to no network"):
-        method.convert(tmp_path)
+        method.convert(tmp_path / "depth_net.pth")
 
 
-def test_a_published_pose_file_is_read(tmp_path):
+def test_published_files_beside_each_other_are_read(tmp_path):
     theirs = {
         f"module.pose_decoder.net.{i}.bias": torch.full((n,), float(i)) for i, n in enumerate((256, 256, 256, 12))
     }
     theirs |= {"module.pose_encoder.encoder.fc.bias": torch.zeros(1000)}
     torch.save(theirs, tmp_path / "pose_net.pth")
+    torch.save({"all_feature_extractor.0.weight": torch.ones(64, 5, 7, 7)}, tmp_path / "depth_scale_alignment.pth")
     found = load("mining_supervision").convert(tmp_path / "pose_net.pth")
     assert found.surplus == ("pose_encoder.encoder.fc.bias",)
-    assert found.state_dict["pose_net.head.bias"].tolist() == [3.0] * 12
     assert not found.unexpected
+    assert {"pose_net.head.weight", "depth_net.before.bias"} <= set(found.missing)
+    for net in ("pose_net", "object_pose_net"):
+        assert found.state_dict[f"{net}.head.bias"].tolist() == [3.0] * 12
+    assert bool((found.state_dict["scale_net.encoder.body.conv1.weight"] == 1).all())
 
 
 @pytest.mark.long

@@ -126,16 +126,14 @@ def to_ours(network: str, key: str) -> str | None:
 
 
 def convert(path: Path) -> Conversion:
-    """Read one published file (.pth), or all that a folder of them holds; the networks they are for tell themselves.
+    """Read one published file (.pth); if it has its published name, also those of the other networks beside it.
 
-    Networks without file keep random weights and are ``missing``. Raises ``InputError`` for anything else.
+    Networks without file are ``missing`` and keep the weights they start with. Raises ``InputError`` for anything else.
     """
-    files = [file for name in FILES if (file := path / f"{name}.pth").is_file()] if path.is_dir() else [path]
-    if not files:
-        raise InputError(f"{path} holds none of {', '.join(FILES)} (.pth); expected published weights; check the path")
+    beside = [path.with_name(f"{name}.pth") for name in FILES if path.stem in FILES and path.stem != name]
     ours: dict[str, Tensor] = {}
     unexpected, surplus = [], []
-    for file in files:
+    for file in (path, *(other for other in beside if other.is_file())):
         network, state = _read(file)
         for key, value in state.items():
             if SURPLUS.search(key):
@@ -148,7 +146,8 @@ def convert(path: Path) -> Conversion:
 
 
 def _fitted(ours: Mapping[str, Tensor], unexpected: list[str], surplus: list[str]) -> Conversion:
-    from kinodepth.methods.mining_supervision.model import build
+    """All networks with the weights ``ours`` in place; those of objects start as those of the scene."""
+    from kinodepth.methods.mining_supervision.model import build, start_objects
 
     size = ours.get("ground_net.layers.3.weight")
     height, width = (192, 512) if size is None else size.shape[1:]
@@ -156,13 +155,18 @@ def _fitted(ours: Mapping[str, Tensor], unexpected: list[str], surplus: list[str
     config = MiningSupervisionConfig(
         pretrained=False, convention="published", height=height, width=width, masks="found" if masks else "given"
     )
-    with torch.device("meta"):
-        wanted = build(config).state_dict()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build(config)
+    known = model.state_dict()
+    fits = {key: value for key, value in ours.items() if key in known}
+    model.load_state_dict(fits, strict=False)
+    start_objects(model)
     return Conversion(
         config,
-        {key: value for key, value in ours.items() if key in wanted},
-        missing=tuple(sorted(set(wanted) - set(ours))),
-        unexpected=(*unexpected, *(key for key in ours if key not in wanted)),
+        model.state_dict(),
+        missing=tuple(sorted(set(known) - set(fits))),
+        unexpected=(*unexpected, *(key for key in ours if key not in known)),
         surplus=tuple(surplus),
     )
 
