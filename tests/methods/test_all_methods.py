@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 import toy_method
 from kinodepth import methods
 from kinodepth.data.clips import collate, read_clip
+from kinodepth.data.shards import joined, write_shard
 from kinodepth.data.synthetic import sequence
 from kinodepth.inference.stream import predict
 from kinodepth.methods.base import Method
@@ -18,7 +21,19 @@ from kinodepth.methods.weights import read_weights, save_weights
 from kinodepth.types import Sequence
 
 # Where the configuration has such a field.
-SMALL = {"height": 64, "width": 96, "train_height": 64, "train_width": 96, "batch_size": 2, "pretrained": False}
+SMALL = {
+    "height": 64,
+    "width": 96,
+    "train_height": 64,
+    "train_width": 96,
+    "batch_size": 2,
+    "pretrained": False,
+    "flow_net": "small",
+    "alignment_batch": 2,
+    "final_rate": 1e-3,
+    "moving_pixels": 1000.0,
+}
+SHARDS = tempfile.TemporaryDirectory()
 EVERY = {**{name: methods.load(name) for name in methods.available()}, **toy_method.METHODS}
 every_method = pytest.mark.parametrize("method", EVERY.values(), ids=EVERY.keys())
 
@@ -51,10 +66,25 @@ def build(method: Method):
     return method.build(small(method))
 
 
+@cache
+def recording_at(method_name: str, stage_name: str):
+    """The recording with what the stages before leave for this one, made by networks with random weights."""
+    method, found = EVERY[method_name], recording(EVERY[method_name])
+    stages = method.stages(small(method))
+    for stage in stages[: [stage.name for stage in stages].index(stage_name)]:
+        if stage.make is not None:
+            path = Path(SHARDS.name) / method_name / stage.name
+            with torch.no_grad():
+                write_shard(path, stage.make(build(method).eval(), found), stage.produces, {})
+            found = joined(found, path)
+    return found
+
+
 def batch(method: Method, stage):
-    windows = stage.clips(recording(method))[: stage.batch_size]
-    needed = stage.fields | method.requires.training
-    clips = [read_clip(recording(method), window, stage.target, needed) for window in windows]
+    given = recording_at(method.name, stage.name)
+    windows = stage.clips(given)[: stage.batch_size]
+    needed = stage.fields | (method.requires.training & given.provides)
+    clips = [read_clip(given, window, stage.target, needed) for window in windows]
     return collate([stage.augment(clip, torch.Generator().manual_seed(i)) for i, clip in enumerate(clips)])
 
 
@@ -128,8 +158,9 @@ def test_validation_is_a_finite_number_without_draws(method):
         pytest.skip("validates against measured depth only")
     model = build(method).eval()
     stage = method.stages(small(method))[-1]
-    needed = stage.fields | method.requires.training
-    clip = stage.prepare(read_clip(recording(method), stage.clips(recording(method))[0], stage.target, needed))
+    given = recording_at(method.name, stage.name)
+    needed = stage.fields | (method.requires.training & given.provides)
+    clip = stage.prepare(read_clip(given, stage.clips(given)[0], stage.target, needed))
     with torch.no_grad():
         first, second = method.validate(model, clip), method.validate(model, clip)
     assert first.ndim == 0

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from kinodepth.methods.base import Stage
+from kinodepth.types import InputError, Sequence
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,19 @@ def plan_stages(stages: list[Stage], steps: int | None, batch: int | None) -> li
         sized = replace(stage, steps=last - first, batch_size=batch or stage.batch_size)
         plan.append(Planned(sized, first, last))
     return plan
+
+
+def check_fields(stages: list[Stage], sequences: list[Sequence]) -> None:
+    """Raise ``InputError`` naming what a stage consumes that no recording has and no earlier stage leaves."""
+    for sequence in sequences:
+        known = set(sequence.provides)
+        for stage in stages:
+            if missing := sorted(stage.consumes - known):
+                raise InputError(
+                    f"{sequence.name} has no {', '.join(missing)} for every frame, which stage {stage.name} needs; "
+                    "expected it in the recording; add it, or choose settings that do without"
+                )
+            known |= set(stage.produces)
 
 
 def set_modes(model: nn.Module, stage: Stage) -> None:

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from kinodepth._version import __version__
 from kinodepth.data.files import atomic
-from kinodepth.engine import checkpoint
+from kinodepth.engine import artefacts, checkpoint
 from kinodepth.engine.batches import Batches, Share, generator, load, seed_of, windows
 from kinodepth.engine.guard import Guard, Interrupt, explained, gradient_norms
 from kinodepth.engine.log import Log
 from kinodepth.engine.processes import choose_precision, gather, networks_in, start_processes
 from kinodepth.engine.run import claim, fingerprint, parameter_counts, versions
 from kinodepth.engine.settings import as_plain
-from kinodepth.engine.stages import Planned, plan_stages, set_modes, start_stage
+from kinodepth.engine.stages import Planned, check_fields, plan_stages, set_modes, start_stage
 from kinodepth.engine.validation import COLLAPSED, to_colors, validate
 from kinodepth.methods.base import Method, Objective, Stage
 from kinodepth.types import Clip, InputError, Sequence
@@ -116,6 +116,7 @@ def train(
     accelerator = start_processes(options.device, options.accumulate)
     options = replace(options, precision=choose_precision(options.precision, accelerator.device))
     plan = plan_stages(method.stages(config), options.steps, options.batch)
+    check_fields([planned.stage for planned in plan], training)
     batch = plan[0].stage.batch_size
     Share(
         batch, options.accumulate, accelerator.num_processes
@@ -152,15 +153,29 @@ def loop(
     accelerator, options, progress, log = session.accelerator, session.options, session.progress, session.log
     validate_every = options.validate_every or max(1, min(1000, plan[-1].last // 5))
     save_every = options.save_every or validate_every
+    given = fingerprint(training)
     for number, planned in enumerate(plan):
+        if number:
+            training, given = leave(session, plan[number - 1], training, given)
         if progress.step >= planned.last:
             continue
         stage, place = planned.stage, [number, planned.first]
+        own = state if state and state["stage"] == place else None
+        if stage.start is not None and own is None:
+            stage.start(session.model)
+        if number and own is None:
+            progress.best = math.inf  # parts that now start to train have been at their start before
         set_modes(session.model, stage)
-        optimizer, schedule = start_stage(session.model, stage, state if state and state["stage"] == place else None)
+        optimizer, schedule = start_stage(session.model, stage, own)
         module = accelerator.prepare_model(ObjectiveModule(session.method, session.model, stage, options.precision))
         share = Share(stage.batch_size, options.accumulate, accelerator.num_processes, accelerator.process_index)
-        batches = Batches(training, windows(training, stage), stage, share, session.seed)
+        found = windows(training, stage)
+        if not found:
+            raise InputError(
+                f"stage {stage.name} finds nothing to train on in {len(training)} recordings; expected at least one "
+                "window; give longer recordings, or look at the masks"
+            )
+        batches = Batches(training, found, stage, share, session.seed)
         portions = load(batches, progress.step, planned.last, options.workers, accelerator.device.type == "cuda")
         while progress.step < planned.last:
             rate = optimizer.param_groups[0]["lr"]
@@ -183,6 +198,25 @@ def loop(
             if progress.interrupted:
                 return
         accelerator.free_memory()
+
+
+def leave(session: Session, planned: Planned, training: list[Sequence], given: str) -> tuple[list[Sequence], str]:
+    """What the stages after ``planned`` train on, with its key; one process makes what it leaves for them."""
+    stage, accelerator = planned.stage, session.accelerator
+    is_current = session.progress.step == planned.last
+    if stage.make is not None and is_current:
+        session.log.say(f"{stage.name}: writing {', '.join(stage.produces)} for the next stages")
+    with session.log.aside():
+        return artefacts.after(
+            stage,
+            session.model,
+            training,
+            session.run,
+            given,
+            is_current,
+            accelerator.is_main_process,
+            accelerator.wait_for_everyone,
+        )
 
 
 def optimise(

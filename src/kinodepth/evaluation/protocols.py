@@ -203,6 +203,13 @@ _add(
     source="spec rm_depth 8, as Monodepth2",
 )
 _add(
+    PROTOCOLS["cityscapes"],
+    name="mining_supervision",
+    dataset="Cityscapes test, without the bottom quarter; moving objects of 0.005 of the picture or more",
+    ground_truth="stereo",
+    source="spec mining_supervision 12",
+)
+_add(
     name="deep_video_mvs",
     dataset="posed indoor video",
     ground_truth="RGB-D sensor",

@@ -43,9 +43,13 @@ class Stage:
     for validation, without draws. ``fields`` are read besides the images. ``parts`` are the names of the direct
     children of the model that train, the others are frozen in eval mode. ``optimizer`` makes the optimiser of the
     trainable parameters and ``schedule``, if any, its learning-rate schedule (stepped once per step).
-    ``consumes`` and ``produces`` name artefacts. ``done`` counts the steps of the stage before this one; the engine
-    sets it for the objective, so that a weight can follow the steps. Processes that read data get the stage pickled:
-    its functions are functions of a module or ``partial`` of such, no lambdas.
+    ``done`` counts the steps of the stage before this one; the engine sets it for the objective, so that a weight can
+    follow the steps. Processes that read data get the stage pickled: its functions are functions of a module or
+    ``partial`` of such, no lambdas.
+
+    ``start(model)`` is called before the first step, e.g. to copy weights. ``make(model, sequence)`` is called when the
+    steps are done: it yields (frame name, maps by field) and what it yields is a field of the recordings of all later
+    stages; ``produces`` names these fields with their codec (``data.shards``), ``consumes`` those that must be there.
     """
 
     name: str
@@ -59,8 +63,10 @@ class Stage:
     fields: frozenset[str] = frozenset()
     parts: tuple[str, ...] = ()
     schedule: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None
-    consumes: tuple[str, ...] = ()
-    produces: tuple[str, ...] = ()
+    consumes: frozenset[str] = frozenset()
+    produces: Mapping[str, str] = field(default_factory=dict)
+    start: Callable[[nn.Module], None] | None = None
+    make: Callable[[nn.Module, Sequence], Iterable[tuple[str, Mapping[str, Tensor]]]] | None = None
     done: int = 0
 
 
