@@ -118,3 +118,13 @@ def test_a_frame_is_resized_with_its_camera_and_maps():
     assert set(small.depth.unique().tolist()) <= set(frame.depth.unique().tolist())
     assert small.masks["dynamic"].dtype == torch.bool
     assert (small.masks["dynamic"][0] == (new_x > 0))[inner].float().mean() > 0.95
+
+
+def test_colours_change_alike_in_all_images_and_by_the_generator_alone():
+    images = torch.rand(1, 3, 16, 24, generator=torch.Generator().manual_seed(0)).expand(2, 3, 16, 24)
+    once, again = (transforms.jitter_colors(images, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(once, again)
+    assert torch.equal(once[0], once[1])
+    assert not torch.equal(once, transforms.jitter_colors(images, torch.Generator().manual_seed(4)))
+    assert 0.01 < (once - images).abs().mean() < 0.3
+    assert 0 <= once.min() <= once.max() <= 1

@@ -7,9 +7,17 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torchvision.transforms.v2 import functional as color
 
 from kinodepth.geometry import sampling
 from kinodepth.types import Camera, Clip, Convention, Frame
+
+COLOR = (  # change, neutral value, largest deviation from it
+    (color.adjust_brightness, 1.0, 0.2),
+    (color.adjust_contrast, 1.0, 0.2),
+    (color.adjust_saturation, 1.0, 0.2),
+    (color.adjust_hue, 0.0, 0.1),
+)
 
 
 def resize(
@@ -122,3 +130,13 @@ def _change(clip: Clip, values: Callable[[Tensor, bool], Tensor], camera: Callab
         masks={key: values(old, False) for key, old in clip.masks.items()},
         extra={key: values(old, False) for key, old in clip.extra.items()},
     )
+
+
+def jitter_colors(images: Tensor, generator: torch.Generator) -> Tensor:
+    """``images`` ... x 3 x H x W in [0, 1] with other brightness, contrast, saturation (by up to a fifth) and hue (by
+    up to a tenth of a turn), in random order, all images alike."""
+    draws = (2 * torch.rand(len(COLOR), generator=generator, dtype=torch.float64) - 1).tolist()
+    for place in torch.randperm(len(COLOR), generator=generator).tolist():
+        change, neutral, most = COLOR[place]
+        images = change(images, neutral + most * draws[place])
+    return images

@@ -5,20 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional as color
 
 from kinodepth.data.centre_crop import centre_crop, sparse_resize
-from kinodepth.data.transforms import crop, resize
+from kinodepth.data.transforms import crop, jitter_colors, resize
 from kinodepth.methods.dynamic_multiframe.config import DynamicMultiframeConfig
 from kinodepth.types import Clip
-
-COLOR = (  # change, neutral value, largest deviation from it
-    (color.adjust_brightness, 1.0, 0.2),
-    (color.adjust_contrast, 1.0, 0.2),
-    (color.adjust_saturation, 1.0, 0.2),
-    (color.adjust_hue, 0.0, 0.1),
-)
 
 
 def prepare(clip: Clip, config: DynamicMultiframeConfig) -> Clip:
@@ -45,13 +36,4 @@ def augment(clip: Clip, generator: torch.Generator, config: DynamicMultiframeCon
     """Cut, resize and recolour a window. Draws come from ``generator``. Mirroring is the objective's: matching comes
     before it."""
     clip = prepare(clip, config)
-    return replace(clip, images=jitter_color(clip.images, generator)) if config.jitter_color else clip
-
-
-def jitter_color(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue in a random order, the same for all of ``images`` in [0, 1]."""
-    shares = torch.rand(len(COLOR), generator=generator).tolist()
-    for place in torch.randperm(len(COLOR), generator=generator).tolist():
-        change, neutral, most = COLOR[place]
-        images = change(images, neutral + most * (2 * shares[place] - 1))
-    return images
+    return replace(clip, images=jitter_colors(clip.images, generator)) if config.jitter_color else clip

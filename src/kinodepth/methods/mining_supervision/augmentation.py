@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as colors
 
+from kinodepth.data.transforms import jitter_colors
 from kinodepth.geometry.sampling import resize
 from kinodepth.methods.mining_supervision.config import MiningSupervisionConfig
 from kinodepth.types import Clip, Convention
 
 STORED = ("previous", "next")  # pictures of the neighbours stored beside the target
-LARGEST = (0.2, 0.2, 0.2, 0.1)  # change of brightness, contrast, saturation (relative) and hue (of a turn)
 OBJECT = "object"  # mask of the chosen object in all views of a clip
 OBJECTS = ("objects", "objects_previous", "objects_next")  # ids in the target and in its neighbours
 
@@ -43,7 +42,7 @@ def augment(clip: Clip, generator: torch.Generator, config: MiningSupervisionCon
     if config.flip and torch.rand((), generator=generator) < 0.5:
         clip = mirrored(clip, config.convention)
     if config.jitter and torch.rand((), generator=generator) < 0.5:
-        clip = replace(clip, images=jittered(clip.images, generator))
+        clip = replace(clip, images=jitter_colors(clip.images, generator))
     return clip
 
 
@@ -81,17 +80,6 @@ def mirrored(clip: Clip, convention: Convention) -> Clip:
         cameras=clip.cameras if published else tuple(camera.flip() for camera in clip.cameras),
         cam_to_world=None,
     )
-
-
-def jittered(images: Tensor, generator: torch.Generator) -> Tensor:
-    """``images`` ... x 3 x H x W with other brightness, contrast, saturation and hue, in any order, all alike."""
-    order = torch.randperm(4, generator=generator).tolist()
-    draws = (2 * torch.rand(4, generator=generator, dtype=torch.float64) - 1).tolist()
-    change = (colors.adjust_brightness, colors.adjust_contrast, colors.adjust_saturation, colors.adjust_hue)
-    for k in order:
-        amount = draws[k] * LARGEST[k]
-        images = change[k](images, amount if k == 3 else 1 + amount)
-    return images
 
 
 def pyramid(image: Tensor, convention: Convention = "exact", levels: int = 4) -> list[Tensor]:
