@@ -14,12 +14,11 @@ from collections.abc import Callable
 import torch
 
 from kinodepth import methods
-from kinodepth.engine.processes import networks_in
 from kinodepth.methods.rm_depth.config import RmDepthConfig
 from kinodepth.methods.rm_depth.model import RmDepth
 from kinodepth.methods.rm_depth.predictor import RmDepthPredictor
 from kinodepth.types import Camera, Clip, Frame
-from sc_depth import in_turns, reference_forward
+from sc_depth import in_turns, optimizer_step, reference_forward
 
 TARGETS = {"depth forward, float32": 1.5, "depth forward, bfloat16": 0.5}
 REFERENCE = "timm resnet18 forward, float32"
@@ -32,16 +31,7 @@ def training_step(config: RmDepthConfig, precision: str) -> Callable[[], object]
     camera = Camera(0.58 * width, 0.58 * width, width / 2, height / 2, width, height)
     clip = Clip(torch.rand(1, 3, 3, height, width), (camera,))
     (stage,) = method.stages(RmDepthConfig(height=height, width=width, pretrained=False, burn_in=0.0))
-    optimizer = stage.optimizer(model.parameters())
-
-    def step() -> None:
-        model.train()
-        optimizer.zero_grad()
-        with networks_in(precision, model, clip.images.device):
-            method.objective(model, clip, stage, torch.Generator()).total.backward()
-        optimizer.step()
-
-    return step
+    return optimizer_step(method, model, stage, clip, precision)
 
 
 def tasks(height: int, width: int, training: bool) -> dict[str, Callable[[], object]]:

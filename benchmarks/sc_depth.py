@@ -15,10 +15,12 @@ from pathlib import Path
 
 import timm
 import torch
+from torch import nn
 from torch.utils.benchmark import Timer
 
 from kinodepth import methods
 from kinodepth.engine.processes import networks_in
+from kinodepth.methods.base import Method, Stage
 from kinodepth.methods.sc_depth.config import ScDepthConfig
 from kinodepth.methods.sc_depth.model import ScDepth
 from kinodepth.methods.sc_depth.predictor import ScDepthPredictor
@@ -56,7 +58,11 @@ def training_step(model: ScDepth, batch: int, precision: str) -> Callable[[], ob
     camera = Camera(0.58 * config.width, 0.58 * config.width, config.width / 2, config.height / 2,
                     config.width, config.height)  # fmt: skip
     clip = Clip(torch.rand(batch, 3, 3, config.height, config.width), (camera,) * batch)
-    stage = method.stages(config)[0]
+    return optimizer_step(method, model, method.stages(config)[0], clip, precision)
+
+
+def optimizer_step(method: Method, model: nn.Module, stage: Stage, clip: Clip, precision: str) -> Callable[[], object]:
+    """One whole step of ``stage`` on ``clip``: forward, losses, backward, optimiser."""
     optimizer = stage.optimizer(model.parameters())
 
     def step() -> None:

@@ -1,4 +1,4 @@
-"""What ``kinodepth pointcloud`` and ``kinodepth mesh`` share: which views, and how far they are."""
+"""What ``kinodepth pointcloud`` and ``kinodepth mesh`` share: which views; and how far a command is."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def run(
     from pathlib import Path
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from kinodepth.cli._views import progress
     from kinodepth.data import open_sequences
     from kinodepth.data.prepare import Cut, choose, prepare
     from kinodepth.data.selection import Selection
@@ -87,9 +87,8 @@ def run(
         lacks = sorted({"camera", "cam_to_world", "depth", "timestamp"} - chosen.provides)
         has = ", ".join(sorted(chosen.provides)) + (f"; without {', '.join(lacks)}" if lacks else "")
         if not dry_run:
-            columns = (TextColumn("prepare"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-                for _ in progress.track(prepare(chosen, folder, cut, index), total=len(chosen)):
+            with progress("prepare", len(chosen)) as follow:
+                for _ in follow(prepare(chosen, folder, cut, index)):
                     pass
         word = "would write" if dry_run else "wrote"
         console.print(f"{folder}: {word} {len(chosen)} of {len(sequence)} frames with {has}")

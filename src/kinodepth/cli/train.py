@@ -98,11 +98,9 @@ def run(
     options = Options(**named_alike, command=_command(resume=True))
     start = _weights(method, weights)
     training, held = _recordings(chosen, config, given, folder / "data", processes, say)
-    if chosen.adapt is not None:
-        config, lines = chosen.adapt(config, training)
-        for line in lines:
-            say(line)
-    say(f"{method} on {_size(training)}, {_size(held)} held out for validation; run folder {folder}")
+    config, told = chosen.adapt(config, training) if chosen.adapt else (config, [])
+    told = [*told, f"{method} on {_size(training)}, {_size(held)} held out for validation; run folder {folder}"]
+    say("\n".join(told))
     note = {"preset": preset, "data": data, "weights": weights, "command": _command(resume=False)}
     progress = train(chosen, config, training, held, folder, options, start, note)
     if processes.is_main_process:
