@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import TOY, sequence, state_of, train_toy
+from torch import nn
 
 from kinodepth.engine.processes import networks_in
 from kinodepth.engine.recordings import require, with_camera
@@ -115,6 +116,17 @@ def test_networks_run_in_bfloat16_and_losses_do_not(tmp_path: Path) -> None:
     train_toy(tmp_path, steps=60, precision="bf16")
     losses = [row["total"] for row in rows_of(tmp_path) if "total" in row]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_depthwise_convolutions_keep_float32_on_a_processor() -> None:
+    net = nn.ModuleDict({"depthwise": nn.Sequential(nn.Conv2d(8, 8, 3, groups=8)), "dense": nn.Conv2d(8, 8, 3)})
+    x = torch.rand(1, 8, 6, 6)
+    full = {name: part(x) for name, part in net.items()}
+    with networks_in("bf16", net, torch.device("cpu")):
+        low = {name: part(x) for name, part in net.items()}
+    assert torch.equal(low["depthwise"], full["depthwise"])
+    assert not torch.equal(low["dense"], full["dense"])
+    assert torch.equal(net["dense"](x), full["dense"])
 
 
 def test_collapse_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
