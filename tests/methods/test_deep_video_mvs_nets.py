@@ -198,8 +198,9 @@ def test_mirroring_mirrors_the_prediction():
     assert 1 < len(totals) <= 4  # each direction is mirrored or not
 
 
-def test_augmentation_keeps_what_belongs_together():
-    config = PairConfig(**SMALL, jitter_color=False)
+@pytest.mark.parametrize(("largest", "low", "high"), [(None, 0.66, 1.51), (4.0, 0.25, 4.0)])
+def test_augmentation_keeps_what_belongs_together(largest, low, high):
+    config = PairConfig(**SMALL, jitter_color=False, largest_scale=largest)
     clip = Clip(
         torch.rand(1, 2, 3, 96, 128),
         (Camera(100.0, 100.0, 63.5, 47.5, 128, 96),),
@@ -207,14 +208,16 @@ def test_augmentation_keeps_what_belongs_together():
         depth=torch.full((1, 2, 1, 96, 128), 2.0),
     )
     factors = set()
-    for seed in range(6):
+    for seed in range(12):
         out = augmentation.augment(clip, torch.Generator().manual_seed(seed), config)
         factor = float(out.depth.max() / 2)
         gap = (out.cam_to_world[0, 1, :3, 3] - out.cam_to_world[0, 0, :3, 3]).norm()
         assert float(gap) == pytest.approx(0.3 * factor, rel=1e-5)
-        assert 0.66 <= factor <= 1.51
+        assert low <= factor <= high
         factors.add(round(factor, 4))
     assert len(factors) > 3
+    assert min(factors) < 0.5 * (1 + low)
+    assert max(factors) > 0.5 * (1 + high)
 
 
 def test_windows_without_depth_cost_nothing():

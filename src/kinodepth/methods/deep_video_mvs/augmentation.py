@@ -13,7 +13,7 @@ from kinodepth.methods.deep_video_mvs.config import PairConfig
 from kinodepth.types import Clip, Convention
 
 DARK, BRIGHT = 55 / 255, 200 / 255  # mean intensity of a window beyond which its colours are left alone
-WIDE, NARROW = (0.666, 1.5), (0.8, 1.25)  # ranges of the geometric scale
+WIDE, NARROW = (0.666, 1.5), (0.8, 1.25)  # ranges of the geometric scale (published)
 
 
 def crop_margins(width: int, height: int, new_width: int, new_height: int, border: int = 0) -> tuple[int, int]:
@@ -53,6 +53,8 @@ def scale_geometry(clip: Clip, generator: torch.Generator, config: PairConfig) -
     """Multiply depths and translations by one factor that keeps the window's depths between ``near`` and ``far``.
 
     A window that is already beyond cannot be kept: ``exact`` leaves it alone, ``published`` draws all the same.
+    Half of the published factors come from a wide range, half from a narrow one; those up to ``largest_scale`` are even
+    in their logarithm.
     """
     assert clip.depth is not None
     assert clip.cam_to_world is not None
@@ -61,10 +63,13 @@ def scale_geometry(clip: Clip, generator: torch.Generator, config: PairConfig) -
     nearest = min(config.far, float(valid.min())) if len(valid) else config.far
     farthest = max(config.near, float(valid.max())) if len(valid) else config.near
     least, most = WIDE if wide < 0.5 else NARROW
+    widest = config.largest_scale
+    if widest is not None:
+        least, most = 1 / widest, widest
     low, high = max(config.near / nearest, least), min(config.far / farthest, most)
     if low > high and config.convention == "exact":
         return clip
-    factor = low + (high - low) * share
+    factor = low + (high - low) * share if widest is None else low * (high / low) ** share
     poses = clip.cam_to_world.clone()
     poses[..., :3, 3] *= factor
     return replace(clip, depth=clip.depth * factor, cam_to_world=poses)

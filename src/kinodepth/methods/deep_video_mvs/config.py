@@ -41,6 +41,9 @@ class PairConfig:
     flip: bool = True  # mirror half of the predictions' inputs in training (published, pair net)
     reverse: bool = True  # run half of the windows backwards (published)
     scale_geometry: bool = True  # scale depths and translations by up to 1.5 (published)
+    # By up to this factor instead, either way. What rooms are like then says less about metres, and matching more: for
+    # training on other places than those of use (published: none).
+    largest_scale: float | None = None
     jitter_color: bool = True  # gamma, contrast, brightness (published)
     # Frozen parts keep their batch-norm statistics; published: they are not trained but their statistics move on.
     freeze_statistics: bool = True
@@ -55,6 +58,10 @@ class PairConfig:
             raise InputError(
                 f"network sizes {self.height} x {self.width} and {self.train_height} x {self.train_width} (training); "
                 "expected multiples of 32 pixels, at least 64; round them"
+            )
+        if self.largest_scale is not None and self.largest_scale < 1:
+            raise InputError(
+                f"largest_scale {self.largest_scale}; expected a factor from 1 up; leave it out for the published range"
             )
         if not (self.measurements >= 1 and self.buffer_size > 1 and self.window >= 2):
             raise InputError(
