@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kinodepth.geometry.camera import plane_rays, product
-from kinodepth.geometry.gathered_volume import MAX_ROWS, gathered_volume
+from kinodepth.geometry.gathered_volume import MAX_ROWS, gathered_gradients, gathered_volume
 from kinodepth.geometry.sampling import sample
 from kinodepth.geometry.warp import homography
 from kinodepth.types import Convention
@@ -79,34 +79,26 @@ def _warped(measurements: Tensor, at_infinity: Tensor, shift: Tensor, depths: Te
 
 
 class _Gathered(torch.autograd.Function):
-    """The volume on a processor. What is warped is not kept but warped again for the gradients: half the time of
-    training a pair net went into writing and reading it."""
+    """The volume on a processor, item by item. Nothing warped is kept or warped again: half the time of training a pair
+    net went into writing and reading it."""
 
     @staticmethod
     def forward(ctx: Any, reference: Tensor, measurements: Tensor, *geometry: Any) -> Tensor:
         ctx.save_for_backward(reference, measurements, *geometry[:-1])
         ctx.convention = geometry[-1]
         at_infinity, shift, depths, convention = geometry
-        volume = reference.new_empty(len(reference), *reference.shape[-2:], len(depths))  # channels last
+        volume = reference.new_zeros(len(reference), *reference.shape[-2:], len(depths))  # channels last
         for i, out in enumerate(volume):
             gathered_volume(reference[i], measurements[i], at_infinity[i], shift[i], depths, convention == "exact", out)
         return volume.permute(0, 3, 1, 2)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        reference, measurements, at_infinity, shift, depths = (saved.contiguous() for saved in ctx.saved_tensors)
-        views, channels = measurements.shape[1:3]
-        of_reference, of_measurements = torch.zeros_like(reference), torch.zeros_like(measurements)
-        for i in range(len(reference)):  # item by item stays in the cache
-            item = slice(i, i + 1)
-            scores = gradients[0][i] / (channels * views)
-            for some, weights in zip(depths.split(PLANES_AT_ONCE), scores.split(PLANES_AT_ONCE)):
-                with torch.enable_grad():
-                    features = measurements[item].detach().requires_grad_()
-                    warped = _warped(features, at_infinity[item], shift[item], some, ctx.convention)[0]
-                for view in warped.detach():
-                    for plane, weight in zip(view.unbind(1), weights):
-                        of_reference[i].addcmul_(plane, weight)
-                towards = reference[i, None, :, None] * weights
-                of_measurements[item] += torch.autograd.grad(warped, features, towards.expand_as(warped))[0]
-        return of_reference, of_measurements, None, None, None, None
+        reference, measurements, at_infinity, shift, depths = ctx.saved_tensors
+        exact, of_reference, of_measurements = ctx.convention == "exact", [], []
+        with torch.autocast("cpu", enabled=False):  # as in ``plane_sweep_volume``, and not inherited from there
+            for f, g, rays, move, of_volume in zip(reference, measurements, at_infinity, shift, gradients[0]):
+                found = gathered_gradients(f, g, rays, move, depths, exact, of_volume)
+                of_reference.append(found[0])
+                of_measurements.append(found[1])
+        return torch.stack(of_reference), torch.stack(of_measurements), None, None, None, None
