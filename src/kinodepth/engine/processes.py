@@ -20,7 +20,7 @@ def start_processes(device: str, accumulate: int) -> Accelerator:
         raise InputError("there is no usable CUDA device; expected one for --device cuda; use --device auto or cpu")
     torch.backends.cudnn.benchmark = True
     return Accelerator(
-        cpu=device == "cpu",
+        cpu=device == "cpu" or not torch.accelerator.is_available(),  # else processors would not find each other
         mixed_precision="no",  # accelerate would run the losses in low precision too; see networks_in
         gradient_accumulation_steps=accumulate,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
