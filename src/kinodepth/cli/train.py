@@ -53,7 +53,7 @@ def run(
 ) -> int:
     """Train a method on your recordings; leaves checkpoints, a log, pictures and report.html in the run folder.
 
-    Several processes: torchrun --standalone --nproc-per-node=N -m kinodepth.cli.main train ... gives the numbers of one.
+    Several processes: torchrun --standalone --nproc-per-node=N -m kinodepth.cli.main train ... (the guide says more).
 
     Args:
         method: what to train; kinodepth methods lists them
