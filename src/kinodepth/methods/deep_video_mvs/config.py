@@ -79,6 +79,8 @@ class FusionConfig(PairConfig):
     # Steps per stage: cell and decoder; and pyramid and encoder; everything; the cell alone on predicted depth (the
     # paper's last stage, which the released code lacks). Published: epochs of 100,000, 1,000,000 in all, then 25,000.
     steps: tuple[int, ...] = (100_000, 100_000, 775_000, 25_000)
-    start_decoder: bool = False  # from the pair net's as well, where `pretrained` is one (published: at random)
+    # Start the decoder, too, from the pair net that `pretrained` is, with a cell that hands on what comes in, and more
+    # (published: both at random).
+    start_decoder: bool = False
     cell_learning_rate: float = 5e-5  # of the last stage (published)
     flip: bool = False  # published: not in the fusion net

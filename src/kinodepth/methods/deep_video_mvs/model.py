@@ -89,7 +89,10 @@ class PairNet(nn.Module):
         name, _, state, _ = read_weights(path)
         if not name.startswith("deep_video_mvs"):
             raise InputError(f"{path} holds weights of {name}; expected a pair net to start from; give other weights")
-        decoder = ("decoder",) if isinstance(self.config, FusionConfig) and self.config.start_decoder else ()
+        decoder: tuple[str, ...] = ()
+        if isinstance(self.config, FusionConfig) and self.config.start_decoder:
+            decoder = ("decoder",)
+            self.lstm.hand_on()
         for part in (*SHARED, *decoder):
             own = {key.removeprefix(f"{part}."): value for key, value in state.items() if key.startswith(f"{part}.")}
             self.get_submodule(part).load_state_dict(own)

@@ -149,6 +149,12 @@ class RecurrentCell(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(2 * WIDTHS[4], 4 * WIDTHS[4], 3, padding=1, bias=False)
 
+    @torch.no_grad()
+    def hand_on(self) -> None:
+        """Add to the candidate what comes in, so that the hidden state means to a decoder what the input would."""
+        channels = torch.arange(WIDTHS[4])
+        self.conv.weight[3 * WIDTHS[4] + channels, channels, 1, 1] += 1
+
     def forward(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """All B x 512 x H/32 x W/32, ``hidden`` warped to this view. Returns the next hidden and cell state."""
         i, f, o, g = self.conv(join(x, hidden)).chunk(4, 1)
