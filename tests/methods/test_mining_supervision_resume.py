@@ -56,7 +56,7 @@ def dying_in(method, name: str):
 
 
 @pytest.mark.parametrize(
-    ("masks", "last"), [("given", "final"), pytest.param("found", "detector_1", marks=pytest.mark.long)]
+    ("masks", "last"), [("given", "final"), pytest.param("found", "detector_1", marks=pytest.mark.demand)]
 )
 def test_dies_in_each_stage_and_ends_the_same(tmp_path: Path, masks: str, last: str) -> None:
     method, config = until(last), METHOD.config(masks=masks, **SETTINGS)
