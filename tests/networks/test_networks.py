@@ -110,6 +110,16 @@ def test_packed_convolutions_are_the_same():
     torch.testing.assert_close(packed.double()(image.double()), network.double()(image.double()))  # by the plain ones
 
 
+def test_a_packed_leaky_relu_has_its_slope():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.LeakyReLU(0.3), nn.Conv2d(8, 8, 3)).eval()
+    packed = pack_convolutions(copy.deepcopy(network))
+    assert [type(module) for module in packed] == [PackedConv2d, nn.Identity, PackedConv2d]
+    image = torch.randn(2, 3, 12, 16)
+    torch.testing.assert_close(packed(image), network(image))
+    torch.testing.assert_close(packed.double()(image.double()), network.double()(image.double()))
+
+
 def test_networks_elsewhere_are_not_packed():
     with torch.device("meta"):
         network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU())

@@ -18,6 +18,7 @@ LEVELS = (2, 4, 8)  # parts of the image size at which image features enter the 
 KERNELS = (7, 7, 5, 5, 3)  # of the first convolution of each encoder level
 WIDTHS = ((48, 64, 128, 192, 256), (256, 128, 64, 48, 32, 24))  # channels of encoder and decoder
 LARGE_WIDTHS = ((48, 64, 128, 256, 512), (512, 256, 128, 64, 32, 24))
+SLOPE = 0.1  # of leaky ReLUs
 FIRST_GUESS = 0.1  # of outputs in [0, 1): 28 m with the published planes
 PUBLISHED_MEAN, PUBLISHED_STD = (0.45,) * 3, (0.225,) * 3  # of the ResNet
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of all others, as published
@@ -78,19 +79,36 @@ def _features(name: str, pretrained: bool | str | Path, options: dict[str, Any])
         ) from error
 
 
-class SplitConv(nn.Module):
+class SplitConv(nn.Sequential):
     """A k x 1 and a 1 x k convolution, each followed by a leaky ReLU; the output is ceil(size / stride)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
-        self.vertical = nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1))
-        self.horizontal = nn.Conv2d(outputs, outputs, (1, kernel), (1, stride))
+        inside = kernel // 2 if stride == 1 else 0  # zeros that the convolution adds itself
+        self.above = nn.Identity() if inside else Around(kernel, stride, 0)
+        self.vertical = nn.Conv2d(inputs, outputs, (kernel, 1), (stride, 1), (inside, 0))
+        self.leaky = nn.LeakyReLU(SLOPE, inplace=True)
+        self.beside = nn.Identity() if inside else Around(kernel, stride, 1)
+        self.horizontal = nn.Conv2d(outputs, outputs, (1, kernel), (1, stride), (0, inside))
+        self.leaky_too = nn.LeakyReLU(SLOPE, inplace=True)
+
+
+class Around(nn.Module):
+    """Zeros before and behind, along ``axis`` (0 rows, 1 columns), such that a convolution gives ceil(size / stride);
+    an odd one goes last."""
+
+    def __init__(self, kernel: int, stride: int, axis: int) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.axis = kernel, stride, axis
 
     def forward(self, x: Tensor) -> Tensor:
-        return leaky(_padded(leaky(_padded(x, self.vertical)), self.horizontal))
+        size = x.shape[2 + self.axis]
+        total = max(self.stride * (-(-size // self.stride) - 1) + self.kernel - size, 0)
+        sides = (total // 2, total - total // 2)
+        return F.pad(x, (0, 0, *sides) if self.axis == 0 else sides)
 
 
-class Up(nn.Module):
+class Up(nn.Sequential):
     """A 4 x 4 transposed convolution of stride 2 with a leaky ReLU: twice the size.
 
     The released code cuts the border off afterwards, which is what a padding of 1 does.
@@ -99,9 +117,7 @@ class Up(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return leaky(self.conv(x))
+        self.leaky = nn.LeakyReLU(SLOPE, inplace=True)
 
 
 class DepthNet(nn.Module):
@@ -125,7 +141,7 @@ class DepthNet(nn.Module):
                 nn.Sequential(
                     SplitConv(wide[0] + narrow[3], narrow[4], 3),
                     nn.Conv2d(narrow[4], narrow[5], 3, padding=1),
-                    nn.LeakyReLU(0.1, inplace=True),
+                    nn.LeakyReLU(SLOPE, inplace=True),
                 ),
             ]
         )
@@ -155,18 +171,3 @@ class DepthNet(nn.Module):
             stages.append(self.decoder[i + 1](torch.cat((skips[3 - i], features[2 - i], stages[-1]), 1)))
         stages[3] = self.decoder[4](torch.cat((skips[0], stages[3]), 1))
         return [predict(stage).tanh().abs() for predict, stage in zip(self.predictors, stages)][::-1]
-
-
-def leaky(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, 0.1, inplace=True)
-
-
-def _padded(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """``conv`` of x with zeros around it such that the output is ceil(size / stride); an odd one goes last."""
-    sides = []
-    for size, kernel, stride in zip(x.shape[-2:], conv.kernel_size, conv.stride):
-        total = max(stride * (-(-size // stride) - 1) + kernel - size, 0)
-        sides.append((total // 2, total - total // 2))
-    if all(first == last for first, last in sides):
-        return F.conv2d(x, conv.weight, conv.bias, conv.stride, (sides[0][0], sides[1][0]))
-    return conv(F.pad(x, (*sides[1], *sides[0])))

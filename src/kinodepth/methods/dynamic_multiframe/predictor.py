@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kinodepth.geometry.sampling import resize
 from kinodepth.methods.dynamic_multiframe.model import DynamicMultiframe
 from kinodepth.networks.fusion import fuse_batch_norm
+from kinodepth.networks.packing import pack_convolutions
 from kinodepth.types import Camera, Frame, InputError, Prediction
 
 MULTIPLE = 16  # pixels: sizes that four halvings divide
@@ -40,7 +41,8 @@ class DynamicMultiframePredictor:
         self.config = model.config
         self.lag = max(0, *self.config.offsets)
         self.keep = 1 + self.lag - min(0, *self.config.offsets)
-        self.model = fuse_batch_norm(model).requires_grad_(False).to(memory_format=torch.channels_last)
+        fused = fuse_batch_norm(model).requires_grad_(False).to(memory_format=torch.channels_last)
+        self.model = pack_convolutions(fused)
 
     def init(self) -> tuple[View, ...]:
         return ()
