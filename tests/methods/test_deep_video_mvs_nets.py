@@ -198,6 +198,12 @@ def test_mirroring_mirrors_the_prediction():
     assert 1 < len(totals) <= 4  # each direction is mirrored or not
 
 
+@pytest.mark.parametrize("factor", [0.5, float("nan"), float("inf")])
+def test_scales_that_are_none_are_refused(factor):
+    with pytest.raises(InputError, match="largest_scale"):
+        PairConfig(**SMALL, largest_scale=factor)
+
+
 @pytest.mark.parametrize(("largest", "low", "high"), [(None, 0.66, 1.51), (4.0, 0.25, 4.0)])
 def test_augmentation_keeps_what_belongs_together(largest, low, high):
     config = PairConfig(**SMALL, jitter_color=False, largest_scale=largest)

@@ -17,7 +17,7 @@ from kinodepth.geometry.sampling import sample
 from kinodepth.geometry.warp import homography
 from kinodepth.types import Convention
 
-PLANES_AT_ONCE = 8  # in the differentiable form
+PLANES_AT_ONCE = 8  # by the library's sampler
 
 
 def plane_sweep_volume(
@@ -79,8 +79,8 @@ def _warped(measurements: Tensor, at_infinity: Tensor, shift: Tensor, depths: Te
 
 
 class _Gathered(torch.autograd.Function):
-    """The volume on a processor, item by item. Nothing warped is kept or warped again: half the time of training a pair
-    net went into writing and reading it."""
+    """The volume on a processor, item by item. For the gradients nothing warped is kept or warped again: that took half
+    the time of training a pair net."""
 
     @staticmethod
     def forward(ctx: Any, reference: Tensor, measurements: Tensor, *geometry: Any) -> Tensor:

@@ -61,7 +61,10 @@ def gathered_gradients(
     exact: bool,
     of_volume: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the reference C x h x w and the measurements V x C x h x w from those of the volume, D x h x w."""
+    """Gradients of the reference C x h x w and the measurements V x C x h x w from those of the volume, D x h x w.
+
+    The other inputs are those of ``gathered_volume``.
+    """
     (views, channels), (height, width) = measurements.shape[:2], reference.shape[-2:]
     tables, features, of_scores = _framed(measurements), _tiled(reference), _tiled(of_volume)
     of_tables, of_features = tables.new_zeros(views, channels, *tables.shape[1:3]), torch.zeros_like(features)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from kinodepth.types import Convention, InputError
@@ -59,7 +60,7 @@ class PairConfig:
                 f"network sizes {self.height} x {self.width} and {self.train_height} x {self.train_width} (training); "
                 "expected multiples of 32 pixels, at least 64; round them"
             )
-        if self.largest_scale is not None and self.largest_scale < 1:
+        if self.largest_scale is not None and not 1 <= self.largest_scale < inf:
             raise InputError(
                 f"largest_scale {self.largest_scale}; expected a factor from 1 up; leave it out for the published range"
             )

@@ -151,7 +151,7 @@ class RecurrentCell(nn.Module):
 
     @torch.no_grad()
     def hand_on(self) -> None:
-        """Add to the candidate what comes in, so that the hidden state means to a decoder what the input would."""
+        """Add the encoding to the candidate, so that a decoder of the encoding can read the hidden state. Ours."""
         channels = torch.arange(WIDTHS[4])
         self.conv.weight[3 * WIDTHS[4] + channels, channels, 1, 1] += 1
 
