@@ -256,6 +256,32 @@ def test_the_fusion_net_starts_from_a_pair_net(tmp_path):
         assert low < together.mean() < high
 
 
+def test_any_timm_encoder_can_be_the_backbone(tmp_path, frames):
+    settings = {**SMALL, "backbone": "resnet10t"}
+    pair = build(PairConfig(**settings))
+    assert "layer4" in dict(pair.feature_extractor.named_children())
+    pyramid = pair.pyramid(torch.rand(1, 3, 64, 96))
+    assert [tuple(level.shape) for level in pyramid] == [(1, 32, 64 // s, 96 // s) for s in (2, 4, 8, 16)]
+    save_weights(tmp_path / "pair.safetensors", pair, "deep_video_mvs_pair")
+    start = {"pretrained": str(tmp_path / "pair.safetensors")}
+    state = build(FusionConfig(**{**settings, **start})).state_dict()
+    key = "feature_extractor.layer4.0.conv1.weight"
+    assert torch.equal(state[key], pair.state_dict()[key])
+    with pytest.raises(InputError, match="set backbone=resnet10t"):
+        build(FusionConfig(**{**SMALL, **start}))
+    with pytest.raises(InputError, match="expected an encoder that timm knows"):
+        build(PairConfig(**{**SMALL, "backbone": "resnet1"}))
+    with pytest.raises(InputError, match=r"expected 1 / \[2, 4, 8, 16, 32\]"):
+        build(PairConfig(**{**SMALL, "backbone": "vgg11"}))
+
+
+def test_features_from_random_weights_begin_with_the_fine_maps():
+    torch.manual_seed(1)
+    exact, published = (build(PairConfig(**SMALL, convention=name)).feature_pyramid for name in ("exact", "published"))
+    sizes = [[level.weight.detach().std() for level in net.inner] for net in (exact, published)]
+    assert [float(a / b) for a, b in zip(*sizes)] == pytest.approx([1, 0.5, 0.1, 0.1, 0.1], rel=0.2)
+
+
 def test_training_from_scratch_starts_in_the_middle_of_the_range(frames):
     torch.manual_seed(3)
     clip = Clip(torch.rand(2, 2, 3, 64, 96), (frames[0].camera.resize(96, 64),) * 2, 0, torch.eye(4).repeat(2, 2, 1, 1))

@@ -15,6 +15,8 @@ class PairConfig:
 
     height: int = 256  # pixels, multiple of 32, of a prediction (published: 256)
     width: int = 320  # pixels, multiple of 32 (published: 320)
+    # Feature extractor: torchvision's MnasNet (published), or any timm encoder with maps at 1/2 .. 1/32.
+    backbone: str = "mnasnet1_0"
     # Start of the feature extractor: ImageNet weights by download, from a local torchvision file, or none. The fusion
     # net also takes a pair net's weights (our .safetensors): extractor, pyramid and encoder start from it (published).
     pretrained: bool | str = True

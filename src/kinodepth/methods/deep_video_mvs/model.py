@@ -25,8 +25,11 @@ from kinodepth.methods.deep_video_mvs.networks import (
 from kinodepth.methods.deep_video_mvs.propagation import divide_intrinsics, project_depth, warp_hidden
 from kinodepth.methods.weights import read_weights
 from kinodepth.networks.batch_norm import BatchNorm2d, batch_groups
+from kinodepth.networks.timm_features import timm_features
 from kinodepth.types import InputError
 
+FIRST_SHARES = (1.0, 0.5, 0.1, 0.1, 0.1)  # of the levels in features that do not come from ImageNet, at first
+REDUCTIONS = (2, 4, 8, 16, 32)  # of the features
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the channels (spec 3)
 SHARED = ("feature_extractor", "feature_pyramid", "encoder")  # what the fusion net takes over from a pair net
 
@@ -45,8 +48,14 @@ class PairNet(nn.Module):
         self.config = config
         start = config.pretrained
         from_pair = isinstance(start, str) and Path(start).suffix == ".safetensors"
-        self.feature_extractor = FeatureExtractor(False if from_pair else start)
-        self.feature_pyramid = FeaturePyramid()
+        imagenet = False if from_pair else start
+        if config.backbone == "mnasnet1_0":
+            self.feature_extractor: nn.Module = FeatureExtractor(imagenet)
+            self.feature_pyramid = FeaturePyramid()
+        else:
+            body = timm_features(config.backbone, imagenet, REDUCTIONS)
+            self.feature_extractor = body
+            self.feature_pyramid = FeaturePyramid(body.feature_info.channels())
         self.encoder = Encoder()
         if isinstance(config, FusionConfig):
             self.lstm = RecurrentCell()
@@ -74,21 +83,33 @@ class PairNet(nn.Module):
         """Start in the middle of the range, at 2.2 m as published; PyTorch's own weights start at half a metre.
 
         An extractor that does not come from ImageNet has batch norms that forget as fast as all others: with MnasNet's
-        momentum of 0.0003 their averages would still be the initial ones after thousands of steps.
+        momentum of 0.0003 their averages would still be the initial ones after thousands of steps. And its features
+        begin with the fine maps, which tell places apart; at random the sum of five levels hardly does.
         """
         near, far = self.config.near, self.config.far
         share = (1 / math.sqrt(near * far) - 1 / far) / (1 / near - 1 / far)
         for head in self.decoder.heads:
             nn.init.normal_(head.get_parameter("weight"), std=0.01)
             nn.init.constant_(head.get_parameter("bias"), math.log(share / (1 - share)))
+        if from_imagenet:
+            return
         for module in self.feature_extractor.modules():
-            if not from_imagenet and isinstance(module, BatchNorm2d):
+            if isinstance(module, BatchNorm2d):
                 module.momentum = 0.1
+        with torch.no_grad():
+            for level, share in zip(self.feature_pyramid.inner, FIRST_SHARES, strict=True):
+                level.get_parameter("weight").mul_(share)
+                level.get_parameter("bias").mul_(share)
 
     def _start_from(self, path: str) -> None:
-        name, _, state, _ = read_weights(path)
+        name, config, state, _ = read_weights(path)
         if not name.startswith("deep_video_mvs"):
             raise InputError(f"{path} holds weights of {name}; expected a pair net to start from; give other weights")
+        backbone = config.get("backbone", self.config.backbone)
+        if backbone != self.config.backbone:
+            raise InputError(
+                f"{path} has the backbone {backbone}; expected {self.config.backbone}; set backbone={backbone}"
+            )
         decoder: tuple[str, ...] = ()
         if isinstance(self.config, FusionConfig) and self.config.start_decoder:
             decoder = ("decoder",)

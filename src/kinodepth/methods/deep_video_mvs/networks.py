@@ -5,6 +5,7 @@ All take and give float32; H and W are multiples of 32. Lists of maps run from f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,15 @@ class FeatureExtractor(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """A top-down pyramid (Lin et al. 2017) without activations: 32 channels at 1/2, 1/4, 1/8, 1/16."""
+    """A top-down pyramid (Lin et al. 2017) without activations: 32 channels at 1/2, 1/4, 1/8, 1/16.
 
-    def __init__(self) -> None:
+    ``widths`` are the channels of the maps at 1/2 .. 1/32 that it is for.
+    """
+
+    def __init__(self, widths: Sequence[int] = FEATURES) -> None:
         super().__init__()
-        self.inner = nn.ModuleList([nn.Conv2d(channels, PYRAMID, 1) for channels in FEATURES])
-        self.outer = nn.ModuleList([nn.Conv2d(PYRAMID, PYRAMID, 3, padding=1) for _ in FEATURES[:-1]])
+        self.inner = nn.ModuleList([nn.Conv2d(channels, PYRAMID, 1) for channels in widths])
+        self.outer = nn.ModuleList([nn.Conv2d(PYRAMID, PYRAMID, 3, padding=1) for _ in widths[:-1]])
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         merged = self.inner[4](maps[4])

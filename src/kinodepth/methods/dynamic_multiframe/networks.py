@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinodepth.networks.batch_norm import BatchNorm2d
 from kinodepth.networks.init import init_decoder
-from kinodepth.types import Convention, InputError
+from kinodepth.networks.timm_features import timm_features
+from kinodepth.types import Convention
 
 LEVELS = (2, 4, 8)  # parts of the image size at which image features enter the decoders
 KERNELS = (7, 7, 5, 5, 3)  # of the first convolution of each encoder level
@@ -36,14 +34,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, name: str, pretrained: bool | str | Path = False, convention: Convention = "exact") -> None:
         super().__init__()
-        is_resnet = name.startswith("resnet")
-        options: dict[str, Any] = {"norm_layer": BatchNorm2d, "zero_init_last": False} if is_resnet else {}
-        body = _features(name, pretrained, options)
-        if tuple(body.feature_info.reduction()) != LEVELS:
-            raise InputError(
-                f"backbone {name} has maps at 1 / {body.feature_info.reduction()}; expected 2, 4, 8; choose a "
-                "ResNet or an EfficientNet"
-            )
+        body = timm_features(name, pretrained, LEVELS)
         if hasattr(body, "blocks"):  # EfficientNets keep stages that nothing uses
             body.blocks = body.blocks[: max(body._stage_out_idx)]
         self.channels: list[int] = body.feature_info.channels()
@@ -51,6 +42,7 @@ class ImageEncoder(nn.Module):
         weights = body.default_cfg if hasattr(body, "default_cfg") else body.pretrained_cfg
         mean, std = weights["mean"], weights["std"]
         if convention == "published":
+            is_resnet = name.startswith("resnet")
             mean, std = (PUBLISHED_MEAN, PUBLISHED_STD) if is_resnet else (IMAGENET_MEAN, IMAGENET_STD)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
@@ -58,25 +50,6 @@ class ImageEncoder(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Map images B x 3 x H x W in [0, 1] to three maps, the finest first."""
         return self.body((images - self.mean) / self.std)
-
-
-def _features(name: str, pretrained: bool | str | Path, options: dict[str, Any]) -> Any:
-    local = None if isinstance(pretrained, bool) else {"file": str(pretrained)}
-    try:
-        return timm.create_model(
-            name,
-            pretrained=bool(pretrained),
-            pretrained_cfg_overlay=local,
-            features_only=True,
-            out_indices=(0, 1, 2),
-            **options,
-        )
-    except (OSError, RuntimeError) as error:
-        reason = (str(error).strip() or f"no such file: {pretrained}").splitlines()[0]
-        raise InputError(
-            f"backbone {name} could not be had ({reason}); expected an encoder that timm knows, and a network "
-            "connection or a local file for its weights; give the path of these as `pretrained`, or set it to false"
-        ) from error
 
 
 class SplitConv(nn.Sequential):
