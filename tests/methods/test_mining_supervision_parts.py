@@ -14,7 +14,7 @@ from kinodepth.engine.stages import set_modes
 from kinodepth.geometry.camera import back_project, project
 from kinodepth.geometry.pose import pose_from_vector, transform
 from kinodepth.methods import load
-from kinodepth.methods.mining_supervision import convert, detections, ground, recipe, slot_losses
+from kinodepth.methods.mining_supervision import convert, detections, ground, motion, recipe, slot_losses
 from kinodepth.methods.mining_supervision.alignment import alignment_loss, compose_label, prepare
 from kinodepth.methods.mining_supervision.augmentation import chosen, mirrored
 from kinodepth.methods.mining_supervision.config import MiningSupervisionConfig
@@ -56,6 +56,22 @@ def test_the_nearer_surface_hides_the_farther():
     assert torch.allclose(warped[0, 0, 8:16, 16:23], torch.tensor(2.0))
     assert (warped[0, 0, 9:15, 10:14] == 0).any()  # uncovered
     assert (warped[0, 0, 20, 2:30] - 10).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("convention", ["exact", "published"])
+def test_tiles_change_nothing(monkeypatch, convention):
+    draws = torch.Generator().manual_seed(4)
+    depth = 2 + torch.rand(2, 1, 24, 32, generator=draws)
+    depth[:, :, ::5, ::7] = 0
+    offset = 0.1 * torch.randn(2, 3, 24, 32, generator=draws)
+    found = []
+    for tile in (24, 7):  # at once; the last tile is not full
+        monkeypatch.setattr(motion, "TILE", tile)
+        found.append(
+            forward_warp(depth, depth, MOVED.expand(2, 4, 4), K.expand(2, 3, 3), offset, convention=convention)
+        )
+    assert found[0][1].count_nonzero() > depth.numel() / 2
+    assert all(torch.equal(one, other) for one, other in zip(*found))
 
 
 def test_points_behind_the_camera_never_show():

@@ -8,6 +8,8 @@ of a pixel; the exact one rounds, drops what is not in front of both cameras, an
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,7 @@ from kinodepth.geometry.warp import homography
 from kinodepth.types import Convention
 
 FINER = 3  # points per pixel and axis in the forward warp
+TILE = 32  # rows of a tile
 EMPTY = torch.iinfo(torch.int64).min
 
 
@@ -82,29 +85,50 @@ def _winners(
 ) -> tuple[Tensor, Tensor]:
     """For every pixel of b the index of the nearest point in a's finer grid, B x HW, and whether there is one.
 
-    One scatter for the whole batch: floats order like their bits, inverse z above, the place in the grid below.
+    One scatter for the whole batch on an accelerator; on a processor it goes by tiles, whose maps stay in the cache.
     """
     batch, _, height, width = depth.shape
     matrix = product(homography(b_from_a[:, :3, :3], intrinsics), _fine_grid(intrinsics, convention))
-    points = plane_rays(matrix, FINER * height, FINER * width)
-    points.mul_(_finer(depth)).add_(product(intrinsics, b_from_a[:, :3, 3:])[..., None])
-    if offset is not None:
-        points.add_(_finer(torch.einsum("bij,bjhw->bihw", intrinsics, offset)))
-    z = points[:, 2]
-    if convention == "published":
-        x, y = points[:, 0] / (z + 1e-5), points[:, 1] / (z + 1e-5)
-        lands = (x > -1) & (x < width) & (y > -1) & (y < height) & (z != 0)
-    else:
-        x, y = points[:, 0] / z + 0.5, points[:, 1] / z + 0.5
-        lands = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (z > MIN_Z) & (_finer(depth)[:, 0] > 0)
-    cell = torch.where(lands, y.trunc_() * width + x.trunc_(), height * width).long().flatten(1)
-    bits = z.float().reciprocal().view(torch.int32)
-    order = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long().flatten(1) << 32  # rises with the float, negative ones too
-    order -= torch.arange(1, order.shape[1] + 1, device=depth.device)  # of equal points the first wins
+    shift = product(intrinsics, b_from_a[:, :3, 3:])[..., None]
+    moved = None if offset is None else torch.einsum("bij,bjhw->bihw", intrinsics, offset)
     best = torch.full((batch, height * width + 1), EMPTY, device=depth.device)
-    best = best.scatter_reduce_(1, cell, order, "amax")[:, :-1]
+    many, tall = (1, TILE) if depth.device.type == "cpu" else (batch, height)
+    for first, top in itertools.product(range(0, batch, many), range(0, height, tall)):
+        some, rows = slice(first, first + many), slice(top, top + tall)
+        known = _finer(depth[some, :, rows])
+        points = plane_rays(matrix[some], known.shape[-2], known.shape[-1], FINER * top).mul_(known).add_(shift[some])
+        if moved is not None:
+            points.add_(_finer(moved[some, :, rows]))
+        cell, lands = _cells(points, height, width, convention)
+        if convention == "exact":
+            lands &= known[:, 0] > 0
+        cell = cell.masked_fill_(~lands, height * width).long().flatten(1)
+        best[some].scatter_reduce_(1, cell, _order(points[:, 2], FINER**2 * width * top), "amax")
+    best = best[:, :-1]
     landed = best != EMPTY
     return torch.where(landed, -best & 0xFFFFFFFF, 1) - 1, landed
+
+
+def _cells(points: Tensor, height: int, width: int, convention: Convention) -> tuple[Tensor, Tensor]:
+    """The pixel, in raster order, that each of ``points`` B x 3 x h x w falls on, and whether it is in the picture."""
+    x, y, z = points.unbind(1)
+    if convention == "published":
+        x, y = x / (z + 1e-5), y / (z + 1e-5)
+        lands = (x > -1) & (x < width) & (y > -1) & (y < height) & (z != 0)
+    else:
+        x, y = x / z + 0.5, y / z + 0.5
+        lands = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (z > MIN_Z)
+    return y.trunc_().mul_(width).add_(x.trunc_()), lands
+
+
+def _order(z: Tensor, first: int) -> Tensor:
+    """Integers B x hw that rise with 1 / ``z`` B x h x w, of equal ones with the earlier place, counted from ``first``.
+
+    Floats order like their bits, negative ones backwards; the place is below.
+    """
+    bits = z.float().reciprocal().view(torch.int32).flatten(1)
+    order = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long() << 32
+    return order.sub_(torch.arange(first + 1, first + 1 + order.shape[1], device=z.device))
 
 
 def _fine_grid(intrinsics: Tensor, convention: Convention) -> Tensor:
