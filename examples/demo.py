@@ -1,4 +1,4 @@
-"""From nothing to scored depth: render (or take) a clip, check it, train on it, predict, evaluate.
+"""From nothing to scored depth: shipped weights on a recording with poses, then training on a clip without.
 
     python examples/demo.py [--clip PATH] [--out demo_output] [--steps N]
 
@@ -29,6 +29,17 @@ def step(*arguments: str | Path) -> None:
         sys.exit(status)
 
 
+def posed(room: Path, out: Path) -> None:
+    """Metric depth, point cloud and mesh of a recording with camera poses, from the weights that kinodepth ships."""
+    depth = out / "room_depth"
+    step("predict", room, "--out", depth, "--save", "npz,mp4")
+    if "depth" in open_sequence(room).provides:
+        against = ("--data", room, "--protocol", "deep_video_mvs", "--baseline", "constant")
+        step("evaluate", depth, *against, "--out", out / "room_evaluation")
+    step("pointcloud", depth, "--out", out / "room.ply")
+    step("mesh", depth, "--out", out / "room.glb", "--voxel", "0.04")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clip", type=Path, help="a video or folder of your own (default: a rendered street)")
@@ -43,6 +54,13 @@ def main() -> None:
     out.mkdir(parents=True)
     (out / "demo").touch()
     clip = options.clip or out / "clip"
+    room = options.clip or out / "room"
+    if options.clip is None:
+        walk = ("--kind", "room", "--motion", "walking", "--movers", "false", "--extra", "false")
+        step("synth", room, *walk, "--frames", "40", "--seed", "11")
+    if {"camera", "cam_to_world"} <= open_sequence(room).provides:
+        posed(room, out)
+        print(f"\nposed video to depth, points and mesh in {time.monotonic() - start:.0f} s; now depth without poses")
     if options.clip is None:
         step("synth", clip, "--kind", "street", "--frames", "60", "--size", "384x128", "--seed", "7")
     step("check", clip)

@@ -28,6 +28,7 @@ PAIR = Method(
     convert=partial(CONVERT, config_type=PairConfig),
     card=Path(__file__).with_name("CARD.md"),
     validate=later(f"{__name__}.objective", "validate"),
+    shipped=Path(__file__).with_name("weights") / "pair.safetensors",  # by examples/deep_video_mvs_weights.py
 )
 FUSION = replace(
     PAIR,
@@ -36,5 +37,6 @@ FUSION = replace(
     config=FusionConfig,
     presets=FUSION_PRESETS,
     convert=partial(CONVERT, config_type=FusionConfig),
+    shipped=None,
 )
 METHODS = {method.name: method for method in (PAIR, FUSION)}
