@@ -15,6 +15,7 @@ from kinodepth import methods
 from kinodepth.data.clips import collate, read_clip
 from kinodepth.data.shards import joined, write_shard
 from kinodepth.data.synthetic import sequence
+from kinodepth.engine.settings import resolve
 from kinodepth.engine.stages import set_modes, start_stage
 from kinodepth.inference.stream import predict
 from kinodepth.methods.base import Method
@@ -129,6 +130,25 @@ def step(method: Method, model, clip, stage):
 
 def state_of(model):
     return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+@every_method
+def test_rates_follow_the_steps_of_the_run_not_those_of_the_settings(method: Method):
+    """``--steps`` shortens or stretches a stage: its rate ends where it would have."""
+    presets = [None, *method.presets]
+    for stage in (stage for preset in presets for stage in method.stages(resolve(method, preset, []))):
+        if stage.schedule is None:
+            continue
+        ends = []
+        for steps in (200, 400):
+            optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+            schedule = stage.schedule(optimizer, steps)
+            for _ in range(steps):
+                optimizer.step()
+                schedule.step()
+            ends.append(optimizer.param_groups[0]["lr"])
+        assert ends[0] == pytest.approx(ends[1], abs=1e-3)
+        assert ends[1] < 1
 
 
 @every_method

@@ -11,7 +11,7 @@ import torch
 from kinodepth import methods
 from kinodepth.data.clips import collate, read_clip
 from kinodepth.data.synthetic import sequence
-from kinodepth.engine.stages import set_modes
+from kinodepth.engine.stages import plan_stages, set_modes
 from kinodepth.inference.stream import predict
 from kinodepth.methods.deep_video_mvs import augmentation, convert, objective, propagation, recipe
 from kinodepth.methods.deep_video_mvs.config import FusionConfig, PairConfig
@@ -297,11 +297,13 @@ def test_training_from_scratch_starts_in_the_middle_of_the_range(frames):
     assert (before - 1).abs().mean() > 0.05  # a tenth of the way to the batch's own
 
 
-def test_the_rate_of_each_stage_falls_to_nothing_if_annealed():
+@pytest.mark.parametrize("steps", [None, 3, 12])
+def test_the_rate_of_each_stage_falls_to_nothing_if_annealed(steps):
     config = FusionConfig(**SMALL, window=3, steps=(0, 0, 4, 2), anneal=True)
-    for stage in recipe.stages(config):
+    for planned in plan_stages(recipe.stages(config), steps, None):
+        stage = planned.stage
         optimizer = stage.optimizer([torch.nn.Parameter(torch.zeros(1))])
-        schedule = stage.schedule(optimizer)
+        schedule = stage.schedule(optimizer, stage.steps)
         start = optimizer.param_groups[0]["lr"]
         for _ in range(stage.steps):
             optimizer.step()

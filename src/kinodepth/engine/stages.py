@@ -59,7 +59,7 @@ def set_modes(model: nn.Module, stage: Stage) -> None:
 def start_stage(model: nn.Module, stage: Stage, state: Any) -> tuple[torch.optim.Optimizer, Any]:
     """The optimiser of the trainable parameters and its schedule (or None), as ``state`` left them if given."""
     optimizer = stage.optimizer([p for p in model.parameters() if p.requires_grad])
-    schedule = stage.schedule(optimizer) if stage.schedule else None
+    schedule = stage.schedule(optimizer, stage.steps) if stage.schedule else None
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
         if schedule is not None:

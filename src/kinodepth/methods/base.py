@@ -42,7 +42,8 @@ class Stage:
     read (B = 1) into network input; all its draws come from ``generator``. ``prepare(clip)`` does the same
     for validation, without draws. ``fields`` are read besides the images. ``parts`` are the names of the direct
     children of the model that train, the others are frozen in eval mode. ``optimizer`` makes the optimiser of the
-    trainable parameters and ``schedule``, if any, its learning-rate schedule (stepped once per step).
+    trainable parameters and ``schedule(optimizer, steps)``, if any, its learning-rate schedule (stepped once per step)
+    for as many steps as the stage has in this run; it may not go by the settings, which the run can shorten or stretch.
     ``done`` counts the steps of the stage before this one; the engine sets it for the objective, so that a weight can
     follow the steps. Processes that read data get the stage pickled: its functions are functions of a module or
     ``partial`` of such, no lambdas.
@@ -62,7 +63,7 @@ class Stage:
     target: int = 0
     fields: frozenset[str] = frozenset()
     parts: tuple[str, ...] = ()
-    schedule: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler] | None = None
+    schedule: Callable[[torch.optim.Optimizer, int], torch.optim.lr_scheduler.LRScheduler] | None = None
     consumes: frozenset[str] = frozenset()
     produces: Mapping[str, str] = field(default_factory=dict)
     start: Callable[[nn.Module], None] | None = None

@@ -28,7 +28,7 @@ SMALL = {"height": 128, "width": 160, "train_height": 128, "train_width": 160, "
          "backbone": "resnet10t", "matching_weight": 1.0, "largest_scale": 2.5}  # fmt: skip
 PAIR_PRESETS: dict[str, dict[str, Any]] = {
     "published": PUBLISHED,
-    "small": {**SMALL, "batch_size": 4, "steps": (0, 1500), "learning_rate": 1e-3},
+    "small": {**SMALL, "batch_size": 4, "steps": (0, 3000), "learning_rate": 1e-3},
 }
 FUSION_PRESETS: dict[str, dict[str, Any]] = {
     "published": PUBLISHED,
@@ -64,7 +64,7 @@ def stages(config: PairConfig) -> list[Stage]:
             augment=partial(augmentation.augment, config=config),
             prepare=partial(augmentation.prepare, config=config),
             optimizer=partial(torch.optim.Adam, lr=rate or config.learning_rate),
-            schedule=partial(CosineAnnealingLR, T_max=steps) if config.anneal and steps else None,
+            schedule=CosineAnnealingLR if config.anneal else None,
             target=config.window - 1 if fusion else 0,
             fields=frozenset({"depth"}),
             parts=trained,

@@ -46,16 +46,16 @@ def stages(config: DynamicMultiframeConfig) -> list[Stage]:
             augment=partial(augmentation.augment, config=config),
             prepare=partial(augmentation.prepare, config=config),
             optimizer=partial(torch.optim.Adam, lr=config.learning_rate, amsgrad=True),
-            schedule=partial(decay, at=round(config.decay_at * config.steps)),
+            schedule=partial(decay, part=config.decay_at),
             fields=frozenset({"depth"}),
             parts=NETWORKS if config.freeze_encoder else ("image_encoder", *NETWORKS),
         )
     ]
 
 
-def decay(optimizer: torch.optim.Optimizer, at: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """A tenth of the learning rate after ``at`` steps."""
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [at], 0.1)
+def decay(optimizer: torch.optim.Optimizer, steps: int, part: float) -> torch.optim.lr_scheduler.LRScheduler:
+    """A tenth of the learning rate after this part of all ``steps``."""
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [round(part * steps)], 0.1)
 
 
 def windows(sequence: Sequence, config: DynamicMultiframeConfig) -> list[tuple[int, ...]]:

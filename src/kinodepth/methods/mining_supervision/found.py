@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -43,7 +44,7 @@ def with_found_masks(plan: list[Stage], config: MiningSupervisionConfig) -> list
         batch_size=config.found_batch,
         augment=partial(augmentation.augment, config=replace(config, jitter=False)),
         optimizer=partial(torch.optim.Adam, lr=4e-4),
-        schedule=partial(warming, steps=config.slot_steps),
+        schedule=warming,
         fields=beside | {DEPTH, MOTION},
         parts=("slot_net",),
         clips=partial(targets, config=config),
@@ -56,7 +57,7 @@ def with_found_masks(plan: list[Stage], config: MiningSupervisionConfig) -> list
         steps=config.ground_steps,
         augment=partial(augmentation.augment, config=config),
         optimizer=partial(torch.optim.Adam, lr=1e-3),
-        schedule=partial(halved, at=(config.ground_steps // 4, config.ground_steps * 3 // 4)),
+        schedule=partial(halved, at=(Fraction(1, 4), Fraction(3, 4))),
         fields=beside | {DEPTH},
         parts=("ground_net",),
         produces={ROAD: "bits", FOUND: "ids"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
@@ -67,7 +68,7 @@ def stages(config: MiningSupervisionConfig) -> list[Stage]:
         name="joint",
         steps=config.joint_steps,
         parts=("depth_net", "pose_net", "flow_net"),
-        schedule=partial(halved, at=(config.joint_steps * 8 // 13,)),
+        schedule=partial(halved, at=(Fraction(8, 13),)),
         produces=SCENE_FIELDS,
         make=later(f"{HOME}.artefacts", "make_scene"),
     )
@@ -89,7 +90,7 @@ def stages(config: MiningSupervisionConfig) -> list[Stage]:
         clips=partial(windows.static_windows, config=config),
         augment=partial(augmentation.augment_static_object, config=config),
         optimizer=partial(torch.optim.Adam, lr=config.alignment_rate),
-        schedule=partial(halved, at=(config.alignment_steps * 3 // 20, config.alignment_steps // 2)),
+        schedule=partial(halved, at=(Fraction(3, 20), Fraction(1, 2))),
         fields=beside | {"extra:scene_depth", "mask:objects", "mask:moving_objects", "mask:road"},
         parts=("scale_net",),
         start=None,
@@ -115,6 +116,9 @@ def stages(config: MiningSupervisionConfig) -> list[Stage]:
     return [replace(stage, consumes=stage.fields - beside | used.get(stage.name, frozenset())) for stage in plan]
 
 
-def halved(optimizer: torch.optim.Optimizer, at: tuple[int, ...]) -> torch.optim.lr_scheduler.LRScheduler:
-    """Half the learning rate at each step of ``at``."""
-    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [step for step in at if step > 0], 0.5)
+def halved(
+    optimizer: torch.optim.Optimizer, steps: int, at: tuple[Fraction, ...]
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Half the learning rate after each of the parts ``at`` of all ``steps``."""
+    places = [int(part * steps) for part in at]
+    return torch.optim.lr_scheduler.MultiStepLR(optimizer, [step for step in places if step > 0], 0.5)

@@ -59,12 +59,15 @@ def stages(config: RmDepthConfig) -> list[Stage]:
             augment=partial(augmentation.augment, config=config),
             prepare=partial(augmentation.prepare, config=config),
             optimizer=partial(torch.optim.Adam, lr=config.learning_rate),
-            schedule=partial(torch.optim.lr_scheduler.StepLR, step_size=round(config.decay_at * config.steps))
-            if 0 < config.decay_at < 1
-            else None,
+            schedule=partial(decay, part=config.decay_at) if 0 < config.decay_at < 1 else None,
             parts=("depth_net", "motion_net"),
         )
     ]
+
+
+def decay(optimizer: torch.optim.Optimizer, steps: int, part: float) -> torch.optim.lr_scheduler.LRScheduler:
+    """A tenth of the learning rate after each such part of all ``steps``."""
+    return torch.optim.lr_scheduler.StepLR(optimizer, max(1, round(part * steps)))
 
 
 def windows(sequence: Sequence, config: RmDepthConfig) -> list[tuple[int, ...]]:
