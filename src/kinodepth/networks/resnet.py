@@ -6,12 +6,10 @@ F0 is the activated stem at 1/2 of the image size, F1..F4 the four stages at 1/4
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import timm
 from torch import Tensor, nn
 
-from kinodepth.networks.batch_norm import BatchNorm2d
+from kinodepth.networks.timm_features import REDUCTIONS, timm_features
 from kinodepth.types import InputError
 
 LAYERS = (18, 34, 50, 101, 152)
@@ -32,26 +30,7 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         if layers not in LAYERS:
             raise InputError(f"ResNet with {layers} layers; expected one of {LAYERS}; choose one of these")
-        local = None if isinstance(pretrained, bool) else {"file": str(pretrained)}
-        try:
-            body: Any = timm.create_model(
-                f"resnet{layers}.tv_in1k",
-                pretrained=bool(pretrained),
-                pretrained_cfg_overlay=local,
-                features_only=True,
-                out_indices=tuple(range(stages + 1)),
-                in_chans=in_channels,
-                norm_layer=BatchNorm2d,
-                zero_init_last=False,
-            )
-        except (OSError, RuntimeError) as error:
-            if not pretrained:
-                raise
-            reason = (str(error).strip() or f"no such file: {pretrained}").splitlines()[0]
-            raise InputError(
-                f"ImageNet weights for resnet{layers} could not be loaded ({reason}); expected a network connection or "
-                "a local file; give the path of a torchvision resnet file as `pretrained`, or set it to false"
-            ) from error
+        body = timm_features(f"resnet{layers}.tv_in1k", pretrained, REDUCTIONS[: stages + 1], in_channels)
         self.channels: list[int] = body.feature_info.channels()
         self.body: nn.Module = body
 

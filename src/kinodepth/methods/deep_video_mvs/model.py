@@ -25,11 +25,10 @@ from kinodepth.methods.deep_video_mvs.networks import (
 from kinodepth.methods.deep_video_mvs.propagation import divide_intrinsics, project_depth, warp_hidden
 from kinodepth.methods.weights import read_weights
 from kinodepth.networks.batch_norm import BatchNorm2d, batch_groups
-from kinodepth.networks.timm_features import timm_features
+from kinodepth.networks.timm_features import REDUCTIONS, timm_features
 from kinodepth.types import InputError
 
 FIRST_SHARES = (1.0, 0.5, 0.1, 0.1, 0.1)  # of the levels in features that do not come from ImageNet, at first
-REDUCTIONS = (2, 4, 8, 16, 32)  # of the features
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the channels (spec 3)
 SHARED = ("feature_extractor", "feature_pyramid", "encoder")  # what the fusion net takes over from a pair net
 
