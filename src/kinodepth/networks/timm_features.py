@@ -16,7 +16,7 @@ REDUCTIONS = (2, 4, 8, 16, 32)  # of a whole encoder
 def timm_features(name: str, pretrained: bool | str | Path, reductions: tuple[int, ...], in_channels: int = 3) -> Any:
     """The encoder that timm calls ``name``: images N x ``in_channels`` x H x W to maps at 1 / ``reductions`` of H x W.
 
-    The finest is the first; ``feature_info.channels()`` lists their widths. ``pretrained`` starts from ImageNet weights:
+    The finest is first; ``feature_info.channels()`` lists their widths. ``pretrained`` starts from ImageNet weights:
     True downloads them, a path reads a file. Raises ``InputError`` for an encoder that is unknown, has other maps, or
     whose weights cannot be had.
     """
