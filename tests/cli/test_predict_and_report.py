@@ -55,6 +55,7 @@ def test_a_recording_alone_is_predicted_with_shipped_weights(weights, clip, tmp_
         assert main(["predict", "toy"]) == 2
         assert "no source was given" in capsys.readouterr().err
         assert main(["predict", str(clip)]) == 0
+        assert "toy with the weights that kinodepth ships" in capsys.readouterr().out
     assert json.loads((tmp_path / "clip_depth" / "prediction.json").read_text())["frames"] == 4
 
 

@@ -69,6 +69,9 @@ def run(
 
     if source is None:
         model, source = _default_model(model, format), model
+        print(
+            f"{model} with the weights that kinodepth ships; `kinodepth methods --name {model}`: what they are good for"
+        )
     loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
     loaded = with_outputs(loaded, [part.strip() for part in outputs.split(",") if part.strip()])
     sequence = open_sequence(source, format=format)
