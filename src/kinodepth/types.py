@@ -269,3 +269,10 @@ class Prediction:
             raise InputError(f"prediction scale {self.scale!r} is unknown; expected one of {', '.join(SCALES)}")
         if not self.unit:
             raise InputError("prediction without a unit; expected e.g. 'm' or 'scene unit'")
+
+    def cpu(self) -> Prediction:
+        """The prediction in the memory of the processor."""
+        maps = {name: values.cpu() for name, values in self.outputs.items()}
+        pose = None if self.cam_to_world is None else self.cam_to_world.cpu()
+        confidence = None if self.confidence is None else self.confidence.cpu()
+        return replace(self, depth=self.depth.cpu(), cam_to_world=pose, confidence=confidence, outputs=maps)

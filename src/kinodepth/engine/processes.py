@@ -72,7 +72,8 @@ def _in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tenso
 
 def gather(accelerator: Accelerator, values: Mapping[str, Tensor]) -> dict[str, Any]:
     """``values`` (scalars named "group/name" or "name") as nested dicts of numbers, means over the processes."""
-    means = accelerator.reduce(torch.stack([value.float() for value in values.values()]), "mean").tolist()
+    together = torch.stack([value.float().to(accelerator.device) for value in values.values()])  # some were never there
+    means = accelerator.reduce(together, "mean").tolist()
     nested: dict[str, Any] = {"loss": {}}
     for name, mean in zip(values, means):
         group, _, inner = name.rpartition("/")

@@ -113,7 +113,7 @@ def evaluate(
     scale = predictions[names[0]].scale
 
     def pixels_of(name: str) -> tuple[Prediction, Tensor | None, Pixels]:
-        prediction, load = predictions[name], records[name].load
+        prediction, load = predictions[name].cpu(), records[name].load
         moving = load[f"mask:{kind}"]() if kind else None
         regions = region_masks(moving, kind or "")
         return prediction, moving, select_pixels(name, prediction.depth, load["depth"](), protocol, regions)

@@ -52,10 +52,13 @@ class DepthModel:
         resolution: Resolution = "image",
         latency: stream.Latency | None = None,
     ) -> Iterator[Prediction]:
-        """Yield one prediction per frame, at the size of the image or of the network; nothing is kept in memory."""
+        """Yield one prediction per frame, at the size of the image or of the network, in the processor's memory.
+
+        Nothing is kept.
+        """
         frames = self.frames(source) if isinstance(source, Sequence) else source
         if resolution == "network":
-            yield from stream.predict(frames, self.predictor, latency=latency)
+            yield from (found.cpu() for found in stream.predict(frames, self.predictor, latency=latency))
             return
         size = [0, 0]
 
@@ -65,7 +68,7 @@ class DepthModel:
                 yield frame
 
         for prediction in stream.predict(watched(), self.predictor, latency=latency):
-            yield stream.resize_prediction(prediction, size[1], size[0])
+            yield stream.resize_prediction(prediction, size[1], size[0]).cpu()
 
     def frames(self, sequence: Sequence, indices: Iterable[int] | None = None) -> Iterator[Frame]:
         """Read the frames with no more than the method needs. Raises ``InputError`` if the recording lacks a field."""
