@@ -16,12 +16,15 @@ from kinodepth.data.synthetic import sequence
 DATA = Path(os.environ.get("KINODEPTH_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
 
-def errors(frames: list[kd.Frame]) -> tuple[float, float]:
+NETS = pytest.mark.parametrize("net", ["deep_video_mvs_pair", "deep_video_mvs"])
+
+
+def errors(net: str, frames: list[kd.Frame]) -> tuple[float, float]:
     """Mean AbsRel of the shipped weights, and that of the recording's own median depth."""
     truth = {frame.name: frame.depth for frame in frames}
     median = torch.cat([depth[depth > 0] for depth in truth.values()]).median()
     ours, constant = [], []
-    for prediction in kd.load("deep_video_mvs_pair").predict(iter(frames), resolution="network"):
+    for prediction in kd.load(net).predict(iter(frames), resolution="network"):
         assert prediction.scale == "metric"
         depth = interpolate(truth[prediction.name][None], prediction.depth.shape[-2:], mode="nearest")[0]
         valid = depth > 0.5
@@ -31,15 +34,17 @@ def errors(frames: list[kd.Frame]) -> tuple[float, float]:
     return sum(ours) / len(ours), sum(constant) / len(constant)
 
 
-def test_an_unseen_room_is_measured() -> None:
+@NETS
+def test_an_unseen_room_is_measured(net: str) -> None:
     room = sequence(77, motion="walking", frames=16, fps=6, movers=False)
-    ours, constant = errors(list(room.frames(("depth",))))
+    ours, constant = errors(net, list(room.frames(("depth",))))
     assert ours < 0.8 * constant
 
 
-def test_a_real_recording_is_measured() -> None:
+@NETS
+def test_a_real_recording_is_measured(net: str) -> None:
     if not (DATA / "hololens_000").is_dir():
         pytest.skip("clip hololens_000 is absent (set KINODEPTH_DATA to the folder that holds it)")
     frames = kd.open_sequence(DATA / "hololens_000").frames(("depth",))
-    ours, constant = errors(list(islice(frames, 40)))
+    ours, constant = errors(net, list(islice(frames, 40)))
     assert ours < 0.9 * constant

@@ -37,6 +37,6 @@ FUSION = replace(
     config=FusionConfig,
     presets=FUSION_PRESETS,
     convert=partial(CONVERT, config_type=FusionConfig),
-    shipped=None,
+    shipped=Path(__file__).with_name("weights") / "fusion.safetensors",
 )
 METHODS = {method.name: method for method in (PAIR, FUSION)}
