@@ -1,6 +1,6 @@
 """What cross-cue fusion is for: depth of moving and standing pixels with both cues, or with one of them alone.
 
-    python benchmarks/dynamic_multiframe_claim.py [--seeds 0,1,2] [--steps 2000] [--cues both,multi,mono] [--out claim]
+    python benchmarks/dynamic_multiframe_claim.py [--seeds 0,1,2] [--steps 800] [--cues both,multi,mono] [--out claim]
 
 Rendered streets with cars and people on the move. Each seed has recordings, initial weights and draws of its own: a
 network is trained on its first recordings and scored on its last, which it has not seen, in metres without any scaling
@@ -31,7 +31,6 @@ from kinodepth.types import Prediction, Sequence
 
 SCENE: dict[str, Any] = {"kind": "street", "frames": 40, "width": 256, "height": 128, "fov": 60.0}
 TRAINING, TEST = 16, 4  # recordings of a seed
-SEEDS_APART = 100
 SETTINGS = ["height=64", "width=128", "plane_range=auto", "batch_size=8"]
 REGIONS = ("all", "static", "dynamic")
 Scores = dict[str, float]
@@ -43,7 +42,7 @@ def recordings(seed: int, out: Path) -> list[Sequence]:
     for number in range(TRAINING + TEST):
         clip = out / f"street_{seed}_{number}"
         if not (clip / "poses.txt").exists():  # written last
-            for _ in write(Scene(SEEDS_APART * seed + number, **SCENE), clip, extra=False):
+            for _ in write(Scene(100 * seed + number, **SCENE), clip, extra=False):
                 pass
         found.append(kd.open_sequence(clip))
     return found
@@ -97,7 +96,7 @@ def average(rows: list[Scores]) -> Scores:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--cues", default="both,multi,mono")
     parser.add_argument("--out", type=Path, default=Path("claim"))
     options = parser.parse_args()

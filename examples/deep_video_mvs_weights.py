@@ -62,7 +62,7 @@ def halfway(pair: Path, fusion: Path, out: Path) -> None:
     """Write the mean of the fusion net's weights when its training began, from the pair net, and when it ended.
 
     What is learnt from rendered rooms alone fits other places better halfway (Wortsman et al., CVPR 2022, who do it
-    with large image models). It is chosen here by their rule, half, and not by a search.
+    with large image models). Half is their rule; other shares were not tried.
     """
     network = kd.load("deep_video_mvs", fusion, device="cpu").network
     start = kd.methods.load("deep_video_mvs").build(replace(network.config, pretrained=str(pair))).state_dict()

@@ -72,7 +72,8 @@ def _in_float32(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tenso
 
 def gather(accelerator: Accelerator, values: Mapping[str, Tensor]) -> dict[str, Any]:
     """``values`` (scalars named "group/name" or "name") as nested dicts of numbers, means over the processes."""
-    together = torch.stack([value.float().to(accelerator.device) for value in values.values()])  # some were never there
+    # A method may make scalars on the processor, such as how far a ramp has come.
+    together = torch.stack([value.float().to(accelerator.device) for value in values.values()])
     means = accelerator.reduce(together, "mean").tolist()
     nested: dict[str, Any] = {"loss": {}}
     for name, mean in zip(values, means):
