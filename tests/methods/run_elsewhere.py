@@ -1,4 +1,8 @@
-"""Train every stage of the methods named on the command line for one step, and predict, on a pretended device."""
+"""Train stages of the methods named on the command line for one step, and predict, on a pretended device.
+
+``first``: the stages up to the first that leaves something for the next; ``all``: those too that need it, for which the
+networks learn before.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,8 @@ if __name__ == "__main__":
     assert not mixes()
     accelerator = Accelerator(cpu=True)
     accelerator.state.device = DEVICE
-    for name in sys.argv[1:]:
+    which, *names = sys.argv[1:]
+    for name in names:
         method = EVERY[name]
         for stage in method.stages(small(method)):
             clip, model = batch(method, stage), build(method)
@@ -46,6 +51,8 @@ if __name__ == "__main__":
                 optimizer.step()
                 gather(accelerator, {**result.terms, **result.scalars})
             print(f"{name}, {stage.name}: trained", flush=True)
+            if which == "first" and stage.make is not None:
+                break
         with PretendDevice():
             network = build(method).to(DEVICE).eval()
             model = with_outputs(DepthModel(method, network, DEVICE), method.outputs)
