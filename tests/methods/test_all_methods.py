@@ -197,11 +197,13 @@ def test_learns_one_clip_by_heart(method):
     stage = method.stages(small(method))[-1]
     optimizer = stage.optimizer([p for p in model.parameters() if p.requires_grad])
     clip = batch(method, stage)
-    totals = []
+    totals: list[float] = []
     for _ in range(60):
         totals.append(step(method, model, clip, stage).total.item())
         optimizer.step()
-    assert sum(totals[-5:]) / 5 < 0.64 * totals[0]  # 0.8 for every 30 steps
+        if sum(totals[-5:]) / 5 < 0.64 * totals[0] and len(totals) > 5:
+            return
+    pytest.fail(f"the loss went from {totals[0]:.4g} to {sum(totals[-5:]) / 5:.4g} in {len(totals)} steps")
 
 
 @every_method
