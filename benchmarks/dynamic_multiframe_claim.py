@@ -4,8 +4,8 @@
 
 Rendered streets with cars and people on the move. Each seed has recordings, initial weights and draws of its own: a
 network is trained on its first recordings and scored on its last, which it has not seen, in metres without any scaling
-(protocol dynamic_multiframe). ``multi`` blanks the pseudo volume, ``mono`` the cost volume; all else is the same. The
-planes are chosen by baseline and field of view. What is done is not done again.
+(protocol dynamic_multiframe). ``multi`` fuses no pseudo volume, ``mono`` no cost volume: the one that is left guides
+itself; all else is the same. The planes are chosen by baseline and field of view. What is done is not done again.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class DynamicMultiframeConfig:
     fusion_halvings: int | None = None  # resolution of the attention; None: 2, and 3 if width > 650 (published)
     image_in_depth_net: bool = True  # the depth net also sees the keyframe (published)
     large: bool = False  # wider encoder-decoders (published: option)
-    cues: Literal["both", "mono", "multi"] = "both"  # ours, for comparisons: the fusion sees zeros for the other cue
+    cues: Literal["both", "mono", "multi"] = "both"  # ours, for comparisons: the fusion sees one cue alone
     volume_dropout: float = 0.0  # share of the fused volume that training blanks (published: 0)
     volume_dropout_cells: bool = True  # in cells of 8 x 8 pixels, else whole samples (published)
     batch_size: int = 8  # windows per step (published)

@@ -26,6 +26,7 @@ class Cue(nn.Module):
 
     def __init__(self, planes: int, halvings: int, residual: list[nn.Module], guides: bool, carried: bool) -> None:
         super().__init__()
+        self.carried = carried
         self.expand = nn.Sequential(*(m for i in range(halvings) for m in block(WIDTH if i else planes, 3, 2)))
         if guides:
             self.query, self.key = nn.Conv2d(WIDTH, WIDTH, 1), nn.Conv2d(WIDTH, WIDTH, 1)
@@ -37,30 +38,33 @@ class CrossCueFusion(nn.Module):
     """Mono (one-hot) and multi-view volumes to one of ``channels`` channels.
 
     ``kind``: ``cross`` carries both, each guided by the other; ``mono_guide_multi`` carries the multi-view volume only,
-    guided by the mono one, and ``multi_guide_mono`` the other way round.
+    guided by the mono one, and ``multi_guide_mono`` the other way round. With ``cues`` of one kind only, whatever
+    ``kind``, that volume is carried and guides itself; the other is not looked at.
     """
 
-    def __init__(self, planes: int = 32, halvings: int = 2, kind: str = "cross") -> None:
+    def __init__(self, planes: int = 32, halvings: int = 2, kind: str = "cross", cues: str = "both") -> None:
         super().__init__()
-        mono_guides, multi_guides = kind != "multi_guide_mono", kind != "mono_guide_multi"
-        self.mono = Cue(planes, halvings, [*block(planes, 3), *block(WIDTH, 3)], mono_guides, multi_guides)
-        self.multi = Cue(planes, halvings, block(planes, 1), multi_guides, mono_guides)
+        alone = cues != "both"
+        carries_mono = cues == "mono" if alone else kind != "mono_guide_multi"
+        carries_multi = cues == "multi" if alone else kind != "multi_guide_mono"
+        mono, multi = [*block(planes, 3), *block(WIDTH, 3)], block(planes, 1)
+        self.mono = None if cues == "multi" else Cue(planes, halvings, mono, alone or carries_multi, carries_mono)
+        self.multi = None if cues == "mono" else Cue(planes, halvings, multi, alone or carries_mono, carries_multi)
         self.gain = nn.Parameter(torch.zeros(1))
-        self.carries_mono, self.carries_multi = multi_guides, mono_guides
-        self.channels = WIDTH * (self.carries_mono + self.carries_multi)
+        self.channels = WIDTH * (carries_mono + carries_multi)
 
     def forward(self, mono: Tensor, multi: Tensor) -> Tensor:
-        gathered, residuals = [], []
-        mono_tokens, multi_tokens = self.mono.expand(mono), self.multi.expand(multi)
-        if self.carries_multi:
-            gathered.append(attend(self.mono, mono_tokens, self.multi.value(multi_tokens)))
-        if self.carries_mono:
-            gathered.append(attend(self.multi, multi_tokens, self.mono.value(mono_tokens)))
-            residuals.append(self.mono.residual(mono))
-        if self.carries_multi:
-            residuals.append(self.multi.residual(multi))
+        seen = [(cue, volume) for cue, volume in ((self.mono, mono), (self.multi, multi)) if cue is not None]
+        tokens = [cue.expand(volume) for cue, volume in seen]
+        guides = list(zip(seen, tokens))[::-1]  # each the other, or itself
+        gathered = [
+            attend(guide, guide_tokens, cue.value(own))
+            for (cue, _), own, ((guide, _), guide_tokens) in zip(seen, tokens, guides)
+            if cue.carried
+        ]
+        residuals = [cue.residual(volume) for cue, volume in seen if cue.carried]
         # What is gathered starts with the multi-view cue, the residual with the mono one: as published.
-        found = resize(torch.cat(gathered, 1), mono.shape[-2:], "nearest_floor")
+        found = resize(torch.cat(gathered[::-1], 1), mono.shape[-2:], "nearest_floor")
         return torch.cat(residuals, 1).addcmul(found, self.gain.to(found.dtype))
 
 

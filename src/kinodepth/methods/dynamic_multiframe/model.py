@@ -34,7 +34,7 @@ class DynamicMultiframe(nn.Module):
         self.config = config
         self.image_encoder = ImageEncoder(config.backbone, config.pretrained, config.convention)
         self.mono_net = DepthNet(3, self.image_encoder.channels, config.large)
-        self.fusion = CrossCueFusion(config.planes, config.halvings, config.fusion)
+        self.fusion = CrossCueFusion(config.planes, config.halvings, config.fusion, config.cues)
         inputs = self.fusion.channels + 3 * config.image_in_depth_net
         self.depth_net = DepthNet(inputs, self.image_encoder.channels, config.large)
         if config.convention == "exact":
@@ -91,8 +91,7 @@ class DynamicMultiframe(nn.Module):
 
     def pseudo_volume(self, index: Tensor, like: Tensor) -> Tensor:
         """One at the chosen plane, zero elsewhere: B x D x H x W."""
-        zeros = torch.zeros_like(like)
-        return zeros if self.config.cues == "multi" else zeros.scatter_(1, index, 1)
+        return torch.zeros_like(like).scatter_(1, index, 1)
 
 
 def build(config: DynamicMultiframeConfig) -> DynamicMultiframe:
