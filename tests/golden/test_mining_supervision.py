@@ -22,7 +22,6 @@ from kinodepth.losses.smoothness import edge_aware_smoothness_loss
 from kinodepth.methods.mining_supervision import augmentation, convert
 from kinodepth.methods.mining_supervision.alignment import alignment_loss, compose_label, prepare
 from kinodepth.methods.mining_supervision.config import MiningSupervisionConfig
-from kinodepth.methods.mining_supervision.depth_net import DepthNet
 from kinodepth.methods.mining_supervision.detections import cleaned, closer_views, distinct, single, unzoom, zoom
 from kinodepth.methods.mining_supervision.ground import (
     broad_normals,
@@ -50,6 +49,7 @@ from kinodepth.methods.mining_supervision.losses import (
     motion_sparsity_loss,
     steps_inside,
 )
+from kinodepth.methods.mining_supervision.model import to_depth
 from kinodepth.methods.mining_supervision.motion import forward_warp, projected
 from kinodepth.methods.mining_supervision.networks import FlowNet, GroundNet, ScaleNet
 from kinodepth.methods.mining_supervision.objects import (
@@ -69,6 +69,7 @@ from kinodepth.methods.mining_supervision.slot_losses import (
     slot_terms,
 )
 from kinodepth.methods.mining_supervision.slots import SlotNet
+from kinodepth.networks.hrnet_depth import HighResolutionDepthNet
 from kinodepth.networks.pose_net import PoseNet
 from kinodepth.types import Prediction, Record, Sequence
 
@@ -137,15 +138,15 @@ def test_forward_warp_of_moving_masks(golden):
 @torch.no_grad()
 def test_depth_net(golden, seeded_weights):
     g = golden(f"{FOLDER}/depth_diffnet.npz")
-    net = fill(DepthNet(), "depth_net", seeded_weights, "depth_diffnet")
+    net = fill(HighResolutionDepthNet(), "depth_net", seeded_weights, "depth_diffnet")
     features = [feature for level in net.encoder(g.image) for feature in level]
     for index, feature in enumerate(features):
         assert_close(feature.mean((2, 3)), getattr(g, f"feat_mean_{index:02d}"), rtol=1e-3, atol=1e-4)
     assert_close([feature.std() for feature in features], g.feat_std, rtol=1e-3)
-    depths, values = net.depths(g.image), net.scales(g.image)
-    for scale in range(4):
-        assert_close(values[scale], getattr(g, f"disp_{scale}"), atol=1e-5)
-        assert_close(depths[scale], getattr(g, f"depth_{scale}"), rtol=1e-3, atol=1e-4)
+    for scale, sigma in net.scales(g.image):
+        assert_close(sigma, getattr(g, f"disp_{scale}"), atol=1e-5)
+        assert_close(to_depth(sigma, g.image, scale), getattr(g, f"depth_{scale}"), rtol=1e-3, atol=1e-4)
+    assert_close(to_depth(net(g.image), g.image), g.depth_0, rtol=1e-3, atol=1e-4)
     assert sum(p.numel() for p in net.parameters()) == 10_869_100
 
 

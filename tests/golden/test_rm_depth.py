@@ -14,9 +14,9 @@ from kinodepth.geometry.depth import sigmoid_to_depth, sigmoid_to_inverse_depth
 from kinodepth.losses.photometric import l1_error, ssim_error
 from kinodepth.losses.smoothness import edge_aware_smoothness_loss
 from kinodepth.methods.rm_depth import motion_losses
-from kinodepth.methods.rm_depth.modulation import ModulationUnit
 from kinodepth.methods.rm_depth.photometric import photometric_error
-from kinodepth.methods.rm_depth.upsampling import ResidualUpsampling, bands
+from kinodepth.networks.modulation import ModulationUnit
+from kinodepth.networks.residual_upsampling import ResidualUpsampling, bands
 
 BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 CASES = ("zero", "constant", "clean_object", "noisy_background", "signed")

@@ -17,10 +17,11 @@ from kinodepth.losses import consistency, photometric, reduction, smoothness
 from kinodepth.losses.normals import normal_matching_loss, relative_normal_loss
 from kinodepth.methods.sc_depth import convert, pairs, prior_guidance, rectification
 from kinodepth.methods.sc_depth.config import ScDepthConfig
-from kinodepth.methods.sc_depth.model import MEAN, STD, DepthNet, RectifyNet
+from kinodepth.methods.sc_depth.model import MEAN, STD, RectifyNet, to_depth
 from kinodepth.methods.sc_depth.objective import explain, pair_losses, pair_maps
 from kinodepth.networks.fusion import fuse_batch_norm
 from kinodepth.networks.pose_net import PoseNet
+from kinodepth.networks.unet_depth import UNetDepthNet
 from kinodepth.types import Camera, Clip, Prediction, Record, Sequence
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -131,15 +132,15 @@ def windows_first(tensor):
 def test_depth_net(golden, seeded_weights, layers):
     g = golden(f"sc_depth/depth_net_r{layers}.npz")
     state = published_state(seeded_weights, ("depth_net", f"depth_net_r{layers}"))
-    config = ScDepthConfig(resnet_layers=layers, pretrained=False)
-    net = fill(DepthNet(config, scales=(0, 1, 2, 3)), state, "depth_net.").eval()
+    net = fill(UNetDepthNet(layers, scales=(0, 1, 2, 3)), state, "depth_net.").eval()
     with torch.no_grad():
-        features, depths = net.encoder(g.image), net.scales(g.image)
-        assert_close(fill(DepthNet(config), state, "depth_net.").eval()(g.image), g.depth, rtol=1e-4)
-        assert_close(fuse_batch_norm(net)(g.image), g.depth, rtol=1e-4)
-    for scale in range(4):
+        features, found = net.encoder(g.image), net.scales(g.image)
+        for alone in (fill(UNetDepthNet(layers), state, "depth_net.").eval(), fuse_batch_norm(net)):
+            assert_close(to_depth(alone(g.image), g.depth.shape[-2:]), g.depth, rtol=1e-4)
+    assert [scale for scale, _ in found] == [3, 2, 1, 0]
+    for scale, sigma in found:
         rtol = 3e-4 if scale else 1e-4
-        assert_close(depths[scale], getattr(g, f"depth_scale{scale}"), rtol=rtol)
+        assert_close(to_depth(sigma, sigma.shape[-2:]), getattr(g, f"depth_scale{scale}"), rtol=rtol)
     assert_close([f.mean() for f in features], g.feature_means, rtol=3e-4)
     assert_close([f.std() for f in features], g.feature_stds, rtol=3e-4)
     assert_close(features[-1][:, : g.feature4.shape[1]], g.feature4, rtol=3e-4, atol=3e-4 * g.feature4.abs().max())
@@ -148,8 +149,8 @@ def test_depth_net(golden, seeded_weights, layers):
 def test_depth_net_in_training(golden, seeded_weights):
     g = golden("sc_depth/depth_net_r18.npz")
     state = published_state(seeded_weights, ("depth_net", "depth_net_r18"))
-    net = fill(DepthNet(ScDepthConfig(pretrained=False)), state, "depth_net.").train()
-    assert_close(net(g.image_train), g.depth_train, rtol=1e-4)
+    net = fill(UNetDepthNet(), state, "depth_net.").train()
+    assert_close(to_depth(net(g.image_train), g.depth_train.shape[-2:]), g.depth_train, rtol=1e-4)
     assert_close(net.encoder.body.bn1.running_mean, g.bn1_running_mean_after, rtol=1e-4, atol=1e-6)
     assert_close(net.encoder.body.bn1.running_var, g.bn1_running_var_after, rtol=1e-4)
 

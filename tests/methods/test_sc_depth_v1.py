@@ -109,7 +109,8 @@ def test_batched_calls_equal_separate_calls(frames):
     images = views(clip(frames=frames))
     depths = together.depths(images)
     there, back = predict_poses(together, images)
-    torch.testing.assert_close(depths, torch.stack([apart.depth_net(images[:, v]) for v in range(frames)], 1))
+    separate = torch.stack([apart.depths(images[:, v, None])[:, 0] for v in range(frames)], 1)
+    torch.testing.assert_close(depths, separate)
     pairs = [(0, r) for r in range(1, frames)], [(r, 0) for r in range(1, frames)]
     for found, pair in zip((there, back), pairs):  # order as published: all forward, then all back
         separate = torch.stack([apart.pose_net(images[:, a], images[:, b]) for a, b in pair], 1)
@@ -126,9 +127,7 @@ def test_statistics_are_those_of_all_calls_together():
     joint, plain = model().train(), model().train()
     expected = plain.pose_net(first.flatten(0, 1), second.flatten(0, 1)).unflatten(0, (len(images), 4))
     torch.testing.assert_close(joint.poses(first, second), expected)
-    torch.testing.assert_close(
-        joint.depths(images), plain.depth_net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-    )
+    torch.testing.assert_close(joint.depths(images).flatten(0, 1), plain.depths(images.flatten(0, 1)[:, None])[:, 0])
     apart = model(joint_statistics=False).train().poses(first, second)
     published = model(convention="published").train().poses(first, second)
     torch.testing.assert_close(apart, published)

@@ -1,4 +1,4 @@
-"""The depth network: HRNet-18 features, decoded with attention over channels (spec mining_supervision 4.1)."""
+"""Mining Supervision's depth network: HRNet-18 features, decoded with attention over channels (spec 4.1 there)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinodepth.geometry.depth import sigmoid_to_depth
 from kinodepth.geometry.sampling import resize
 from kinodepth.networks.depth_decoder import ReflectConv
+from kinodepth.networks.depth_nets import DepthNet, Disparity
 from kinodepth.networks.init import init_decoder
 from kinodepth.types import InputError
 
-NEAR, FAR = 0.1, 100.0  # scene units
 SCALES = (0, 1, 2, 3)
 # Decoder blocks, coarse to fine: name, channels from below, channels of the features beside, channels out.
 BLOCKS = (("72", 144, 144, 256), ("36", 256, 108, 128), ("18", 128, 118, 64), ("9", 64, 64, 32))
@@ -91,8 +90,8 @@ class AttentionBlock(nn.Module):
         return F.relu(self.conv(x * weight[:, :, None, None]))
 
 
-class DepthNet(nn.Module):
-    """Depth of images B x 3 x H x W in [0, 1] at ``scales`` (0 is the finest); H and W are multiples of 32."""
+class HighResolutionDepthNet(DepthNet):
+    """Sigmoid maps of images B x 3 x H x W at 1 / 2^s of their size for s in ``scales``; H and W multiples of 32."""
 
     def __init__(self, pretrained: bool | str | Path = False, scales: tuple[int, ...] = SCALES) -> None:
         super().__init__()
@@ -103,23 +102,23 @@ class DepthNet(nn.Module):
         hidden = [block.get_submodule("conv") for block in self.blocks.values()]
         init_decoder([*hidden, self.before, self.after], self.heads.values())
 
-    def scales(self, images: Tensor, scales: tuple[int, ...] = SCALES) -> dict[int, Tensor]:
-        """The sigmoid at 1 / 2^s of the image size, by scale s."""
+    def decoded(self, images: Tensor) -> dict[int, Tensor]:
+        """The decoder's maps at 1 / 2^s by s, from 4 down to 0."""
         features = self.encoder(images)
-        x, maps = features[-1][0], {}
-        for scale, (block, beside) in enumerate(zip(self.blocks.values(), reversed(features[:-1]))):
-            x = block(x, beside)
-            maps[4 - scale] = x  # 1/16, 1/8, 1/4, 1/2
-        if 0 in scales:
-            maps[0] = F.elu(self.after(doubled(F.elu(self.before(x)))))
-        return {s: torch.sigmoid(self.heads[str(s)](maps[s])) for s in scales}
+        x, found = features[-1][0], {}
+        for scale, block, beside in zip((4, 3, 2, 1), self.blocks.values(), reversed(features[:-1])):
+            found[scale] = x = block(x, beside)
+        found[0] = F.elu(self.after(doubled(F.elu(self.before(x)))))
+        return found
 
-    def depths(self, images: Tensor, scales: tuple[int, ...] = SCALES) -> list[Tensor]:
-        """Depth in scene units, between 0.1 and 100, at each of ``scales``."""
-        return [sigmoid_to_depth(value.float(), NEAR, FAR) for value in self.scales(images, scales).values()]
+    def scales(self, images: Tensor) -> list[Disparity]:
+        """All of them, coarse to fine."""
+        found = self.decoded(images)
+        return [Disparity(s, torch.sigmoid(self.heads[str(s)](found[s]))) for s in found if str(s) in self.heads]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.depths(images, (0,))[0]
+        """The finest alone, B x 1 x H x W."""
+        return torch.sigmoid(self.heads["0"](self.decoded(images)[0]))
 
 
 def doubled(x: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class Scene:
         self.images = images = clip.images.to(device)
         target, neighbours = images[:, 0], torch.cat([images[:, 1], images[:, 2]])
         self.intrinsics = clip.intrinsics.to(device)
-        self.depth = model.depth_net(target)
+        self.depth = model.depth(target)
         self.moves = joint.neighbours_from_target(*moves(model.pose_net, images).chunk(2))
         twice = self.intrinsics.repeat(2, 1, 1)
         seen = joint.seen_by_neighbours(target, self.depth, self.moves, twice, config.convention)
@@ -130,7 +130,7 @@ def _label(model: MiningSupervision, image: Tensor, masks: Tensor, depth: Tensor
     """The nearest of the aligned objects ``masks`` N x H x W, 1 x H x W; 0 where there is none."""
     inside = masks[:, None].float()
     pictures = image.expand(len(masks), *image.shape)
-    own = model.object_depth_net(pictures * inside)
+    own = model.object_depth(pictures * inside)
     box = label_boxes(masks)[:, None].float()
     found = prepare(depth.expand_as(inside), own, inside, box, road.expand_as(inside))
     scale = model.scale_net(pictures, *found)

@@ -221,7 +221,7 @@ def _answer(model: Any, clip: Clip, number: int, views: bool = False) -> Tensor:
     for window in detections.closer_views(*image.shape[-2:]) if views else ():
         part = detections.zoom(image, window)
         answer = model.detector.masks(
-            detector_pictures(part, model.depth_net(part), detections.zoom(road, window))[0], score
+            detector_pictures(part, model.depth(part), detections.zoom(road, window))[0], score
         )
         found.append(detections.unzoom(answer[None].float(), window)[0] > 0.5 if len(answer) else answer)
     masks = torch.cat(found)

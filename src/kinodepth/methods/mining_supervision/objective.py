@@ -38,7 +38,7 @@ def scene_objective(model: MiningSupervision, clip: Clip, stage: str) -> Objecti
     if stage == "motion" and config.convention == "published":
         model.depth_net.train(), model.pose_net.train()  # their running statistics still move
     images, target = clip.images, clip.images[:, 0]
-    depths = model.depth_net.depths(target)
+    depths = model.depths(target)
     answers = moves(model.pose_net, images)
     neighbours = torch.cat([images[:, 1], images[:, 2]])
     with torch.autocast(target.device.type, enabled=False):
@@ -88,7 +88,7 @@ def object_objective(model: MiningSupervision, clip: Clip) -> Objective:
     """Depth of one object per triplet and how it moves towards the camera: everything else is black."""
     config = model.config
     images = clip.images * clip.masks[OBJECT]
-    depth = model.object_depth_net(images[:, 0])
+    depth = model.object_depth(images[:, 0])
     answers = moves(model.object_pose_net, images)
     with torch.autocast(images.device.type, enabled=False):
         found = joint.object_terms(
@@ -110,7 +110,7 @@ def alignment_objective(model: MiningSupervision, clip: Clip) -> Objective:
     image, mask = clip.images[:, 0], clip.masks[OBJECT][:, 0].float()
     depth, road = clip.extra["scene_depth"][:, 0], clip.masks["road"][:, 0].float()
     with torch.no_grad():
-        own = model.object_depth_net(image * mask)
+        own = model.object_depth(image * mask)
     found = prepare(depth, own, mask, boxes(mask[:, 0] > 0.5)[:, None].float(), road)
     scale = model.scale_net(image, *found)
     scaled = scale[..., None, None] * found.relative

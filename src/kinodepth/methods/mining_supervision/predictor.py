@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kinodepth.methods.mining_supervision.augmentation import shrunk
-from kinodepth.methods.mining_supervision.model import MiningSupervision
+from kinodepth.methods.mining_supervision.model import MiningSupervision, to_depth
 from kinodepth.networks.fusion import fuse_batch_norm
 from kinodepth.types import Frame, Prediction
 
@@ -34,7 +34,8 @@ class MiningSupervisionPredictor:
         image = frame.image[None]
         if image.shape[-2:] != size:
             image = shrunk(image, size, convention)
-        depth = self.depth_net(image.to(dtype=self.dtype, memory_format=torch.channels_last))[0].float()
+        sigma = self.depth_net(image.to(dtype=self.dtype, memory_format=torch.channels_last))
+        depth = to_depth(sigma, image)[0]
         camera = frame.camera and frame.camera.resize(size[1], size[0], convention)
         prediction = Prediction(
             frame.name, depth, "up_to_scale", "scene unit", camera, frame.cam_to_world, frame.timestamp

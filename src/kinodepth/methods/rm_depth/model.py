@@ -11,11 +11,35 @@ from kinodepth.geometry.depth import sigmoid_to_depth
 from kinodepth.geometry.sampling import resize
 from kinodepth.geometry.warp import inverse_warp, rigid_flow
 from kinodepth.methods.rm_depth.config import RmDepthConfig
-from kinodepth.methods.rm_depth.depth_net import DepthNet
 from kinodepth.methods.rm_depth.motion_net import MotionNet
 from kinodepth.networks.batch_norm import join_processes
+from kinodepth.networks.depth_nets import DepthNet, depth_net
+from kinodepth.networks.recurrent_depth import RecurrentDepthNet
 
 LEAST_PIXELS, LEAST_SHARE = 1.0, 0.05  # of the flow, by which something moves by itself (4.5) [our choice]
+
+
+MEAN, STD = 0.45, 0.225  # of every channel [prior work: Monodepth2]; the motion net too [our choice]
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Map RGB in [0, 1] to what the networks see; losses see the images themselves."""
+    return (images - MEAN) / STD
+
+
+def recurrent(config: RmDepthConfig) -> RecurrentDepthNet:
+    """The depth net of ``config``."""
+    return RecurrentDepthNet(
+        config.pretrained,
+        config.encoder,
+        config.widths,
+        config.iterations,
+        (config.kernel_mod, config.kernel_fuse, config.kernel_gate),
+        config.rmu,
+        config.modulation,
+        config.bands,
+        config.supervise_all_iterations,
+    )
 
 
 class Motion(NamedTuple):
@@ -26,12 +50,13 @@ class Motion(NamedTuple):
 
 
 class RmDepth(nn.Module):
-    """``depth_net`` and ``motion_net``; images are normalised (``depth_net.normalize``)."""
+    """``depth_net`` and ``motion_net``; images are normalised (``normalize``)."""
 
     def __init__(self, config: RmDepthConfig) -> None:
         super().__init__()
         self.config = config
-        self.depth_net = DepthNet(config)
+        own = config.depth_net == "recurrent"
+        self.depth_net: DepthNet = recurrent(config) if own else depth_net(config.depth_net, config.pretrained)
         self.motion_net = MotionNet(config.object_motion)
         join_processes(self, config.joint_batch)
 

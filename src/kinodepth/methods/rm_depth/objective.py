@@ -18,9 +18,9 @@ from kinodepth.methods.base import Objective, Stage
 from kinodepth.methods.rm_depth import motion_losses
 from kinodepth.methods.rm_depth.augmentation import JITTERED
 from kinodepth.methods.rm_depth.config import RmDepthConfig
-from kinodepth.methods.rm_depth.depth_net import Disparity, normalize
-from kinodepth.methods.rm_depth.model import Motion, RmDepth
+from kinodepth.methods.rm_depth.model import Motion, RmDepth, normalize
 from kinodepth.methods.rm_depth.photometric import photometric_error, target_statistics
+from kinodepth.networks.depth_nets import Disparity
 from kinodepth.types import Clip
 
 TIE_BREAKER = 1e-5  # of the identity errors, so that standing pictures teach nothing [prior work]

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from kinodepth.geometry.pose import compose
 from kinodepth.geometry.sampling import resize
-from kinodepth.methods.rm_depth.depth_net import normalize
-from kinodepth.methods.rm_depth.model import RmDepth, moving_mask, optical_flow
+from kinodepth.methods.rm_depth.model import RmDepth, moving_mask, normalize, optical_flow
 from kinodepth.networks.fusion import fuse_batch_norm
 from kinodepth.types import Camera, Frame, InputError, Prediction
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Literal
 
+from kinodepth.networks.depth_nets import Kind
 from kinodepth.types import Convention, InputError
 
 
@@ -13,7 +14,8 @@ from kinodepth.types import Convention, InputError
 class ScDepthConfig:
     """Defaults: SC-Depth V1 on KITTI (IJCV 2021; published configuration kitti_raw), in the exact convention."""
 
-    resnet_layers: int = 18  # depth encoder: 18, 34, 50, 101 or 152 (published: 18); the pose encoder is always 18
+    depth_net: Kind = "resnet"  # its own, or that of RM-Depth (recurrent) or of Mining Supervision (hrnet)
+    resnet_layers: int = 18  # its encoder: 18, 34, 50, 101 or 152 (published: 18); that of the pose is always 18
     pretrained: bool | str = True  # ImageNet start: download, path of a local torchvision file, or none (paper: yes)
     height: int = 256  # pixels, multiple of 32; network and training size (published: per dataset)
     width: int = 832  # pixels, multiple of 32
@@ -45,6 +47,11 @@ class ScDepthConfig:
             )
         if self.sequence_length < 3 or self.sequence_length % 2 == 0:
             raise InputError(f"sequence_length {self.sequence_length}; expected an odd number from 3 up; use 3")
+        if self.depth_net != "resnet" and (self.convention == "published" or not self.joint_statistics):
+            raise InputError(
+                f"depth_net {self.depth_net} with convention {self.convention}, joint_statistics "
+                f"{self.joint_statistics}; expected exact and true for all but resnet; change one of them"
+            )
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, float | int) and not 0 <= value < inf:

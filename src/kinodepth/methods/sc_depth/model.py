@@ -8,9 +8,8 @@ from torch import Tensor, nn
 from kinodepth.geometry.sampling import resize
 from kinodepth.methods.sc_depth.config import ScDepthConfig, ScDepthV2Config
 from kinodepth.networks.batch_norm import batch_groups, join_processes
-from kinodepth.networks.depth_decoder import DepthDecoder
+from kinodepth.networks.depth_nets import depth_net
 from kinodepth.networks.pose_net import PoseNet
-from kinodepth.networks.resnet import ResNetEncoder
 
 MEAN, STD = 0.45, 0.225  # of every channel and network (spec 2)
 
@@ -20,25 +19,9 @@ def normalize(images: Tensor) -> Tensor:
     return (images - MEAN) / STD
 
 
-def logits_to_depth(logits: Tensor) -> Tensor:
-    """Depth in (1 / 10.01, 100) scene units (spec 3.2)."""
-    return 1 / (10 * torch.sigmoid(logits) + 0.01)
-
-
-class DepthNet(nn.Module):
-    """Depth B x 1 x H x W of normalised images B x 3 x H x W; H and W are multiples of 32."""
-
-    def __init__(self, config: ScDepthConfig, scales: tuple[int, ...] = (0,)) -> None:
-        super().__init__()
-        self.encoder = ResNetEncoder(config.resnet_layers, 3, config.pretrained)
-        self.decoder = DepthDecoder(self.encoder.channels, scales)
-
-    def scales(self, images: Tensor) -> dict[int, Tensor]:
-        """Depth at every scale the decoder was built with, 0 the finest."""
-        return {s: logits_to_depth(z) for s, z in self.decoder(self.encoder(images)).items()}
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.scales(images)[0]
+def to_depth(sigma: Tensor, size: torch.Size) -> Tensor:
+    """Depth in (1 / 10.01, 100) scene units of ``size`` from a sigmoid map of any size (spec 3.2)."""
+    return 1 / (10 * resize(sigma.float(), size) + 0.01)
 
 
 class ScDepth(nn.Module):
@@ -50,7 +33,7 @@ class ScDepth(nn.Module):
     def __init__(self, config: ScDepthConfig) -> None:
         super().__init__()
         self.config = config
-        self.depth_net = DepthNet(config)
+        self.depth_net = depth_net(config.depth_net, config.pretrained, (0,), config.resnet_layers)
         self.pose_net = PoseNet(pretrained=config.pretrained)
         self.joint_statistics = config.joint_statistics and config.convention == "exact"
         join_processes(self, config.joint_batch)
@@ -58,7 +41,8 @@ class ScDepth(nn.Module):
     def depths(self, images: Tensor) -> Tensor:
         """Map normalised images B x K x 3 x H x W to depth B x K x 1 x H x W."""
         with batch_groups(self.depth_net, 1 if self.joint_statistics else images.shape[1]):
-            return self.depth_net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            sigma = self.depth_net(images.flatten(0, 1))
+        return to_depth(sigma, images.shape[-2:]).unflatten(0, images.shape[:2])
 
     def poses(self, first: Tensor, second: Tensor) -> Tensor:
         """Map pairs of normalised images B x K x 3 x H x W to B x K x 6: translation, then Euler angles."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kinodepth.geometry.sampling import resize
-from kinodepth.methods.sc_depth.model import ScDepth, normalize
+from kinodepth.methods.sc_depth.model import ScDepth, normalize, to_depth
 from kinodepth.networks.fusion import fuse_batch_norm
 from kinodepth.networks.packing import pack_convolutions
 from kinodepth.types import Frame, Prediction
@@ -36,7 +36,7 @@ class ScDepthPredictor:
         if image.shape[-2:] != size:
             image = resize(image, size, antialias=convention == "exact")
         image = normalize(image).to(dtype=self.dtype, memory_format=torch.channels_last)
-        depth = self.depth_net(image)[0].float()
+        depth = to_depth(self.depth_net(image), image.shape[-2:])[0]
         camera = frame.camera and frame.camera.resize(size[1], size[0], convention)
         prediction = Prediction(
             frame.name, depth, "up_to_scale", "scene unit", camera, frame.cam_to_world, frame.timestamp
