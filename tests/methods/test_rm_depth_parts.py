@@ -31,6 +31,7 @@ from kinodepth.types import Camera, Clip, InputError
 
 RM = methods.load("rm_depth")
 SMALL = RmDepthConfig(height=64, width=96, pretrained=False, batch_size=1)
+BEFORE = torch.tensor([True])  # of one pair: the source was taken before the target
 SHORT = {"encoder": "resnet18_short", "kernel_mod": 3, "kernel_gate": 3}
 
 
@@ -198,7 +199,7 @@ def test_the_scene_starts_rigid():
     network = model().eval()
     target, source = torch.rand(2, 1, 3, 64, 96)
     depth = torch.full((1, 1, 64, 96), 2.0)
-    motion = network.motion(target, source, depth, clip().intrinsics)
+    motion = network.motion(target, source, BEFORE, depth, clip().intrinsics)
     assert motion.field.shape == (1, 3, 64, 96)
     assert not motion.field.any()
     full, rigid = optical_flow(depth, motion, clip().intrinsics)
@@ -216,12 +217,28 @@ def test_what_moves_by_itself_is_one_pixel_and_five_percent():
     assert moving_mask(full, rigid)[0, 0, 0].tolist() == [False, True, False, False, True]
 
 
+def test_pairs_are_seen_in_the_order_of_time():
+    network = model().motion_net.eval()
+    torch.nn.init.normal_(network.pose.head.weight)
+    early, late = torch.rand(2, 1, 3, 64, 96)
+    with torch.no_grad():
+        there = network.ego_motion(early, late)
+        back = network.ego_motion(late, early, BEFORE)
+        target_first = network.ego_motion(late, early)
+        both = network.ego_motion(torch.cat([late, early]), torch.cat([early, late]), torch.tensor([True, False]))
+    identity = torch.eye(4)
+    assert torch.allclose(back @ there, identity[None], atol=1e-6)
+    assert not torch.allclose(target_first @ there, identity[None], atol=1e-3)
+    assert torch.allclose(both, torch.cat([back, there]), atol=1e-6)
+
+
 @pytest.mark.parametrize("warping", [True, False])
 def test_warping_decides_what_object_motion_sees(warping):
     network = wake(model(warping=warping)).eval()
     target, source = torch.rand(2, 1, 3, 64, 96)
     fields = [
-        network.motion(target, source, torch.full((1, 1, 64, 96), d), clip().intrinsics).field for d in (0.2, 0.02)
+        network.motion(target, source, BEFORE, torch.full((1, 1, 64, 96), d), clip().intrinsics).field
+        for d in (0.2, 0.02)
     ]
     assert torch.equal(*fields) is not warping  # depth matters only through the warp
 
@@ -240,7 +257,7 @@ def test_the_warp_carries_no_gradient_unless_asked():
         network = wake(model(detach_warp_input=detach))
         depth = torch.full((1, 1, 64, 96), 2.0, requires_grad=True)
         target, source = resize(torch.rand(2, 3, 8, 12), (64, 96)).unsqueeze(1)
-        network.motion(target, source, depth, clip().intrinsics).field.sum().backward()
+        network.motion(target, source, BEFORE, depth, clip().intrinsics).field.sum().backward()
         assert (depth.grad is None) is detach
 
 
@@ -329,12 +346,21 @@ def test_standing_pictures_teach_nothing():
     found = {}
     for automask in (True, False):
         network = model(automask=automask, smooth_weight=0.0, motion_smooth_weight=0.0)
-        outcome = objective(network, still, stage(), torch.Generator().manual_seed(0))
+        outcome = objective(network, still, stage(done=SMALL.steps), torch.Generator().manual_seed(0))
         outcome.total.backward()
         found[automask] = outcome.scalars["kept_share"], network.depth_net.heads["3"].weight.grad.abs().max()
     assert found[True][0] < 0.01  # what ties within the noise of 1e-5
     assert found[False][0] == 1
     assert found[True][1] < 0.01 * found[False][1]
+
+
+def test_the_automask_waits_for_the_first_half_of_the_burn_in():
+    config = replace(SMALL, steps=100, burn_in=0.4)
+    network = model(steps=100, burn_in=0.4)
+    draw = torch.Generator().manual_seed(0)
+    kept = [objective(network, clip(), stage(config, done), draw).scalars["kept_share"] for done in (20, 21)]
+    assert kept[0] == 1
+    assert kept[1] < 1
 
 
 def test_truth_explains_a_moving_scene_and_a_rigid_scene_does_not():

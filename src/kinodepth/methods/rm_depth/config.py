@@ -35,10 +35,16 @@ class RmDepthConfig:
     far: float = 100.0  # scene units, largest depth [prior work]
     # Motion net (4)
     object_motion: bool = True  # 3-D motion of objects; false: a rigid scene (ablation) [supplementary]
+    # Which image the pose decoder's pair begins with: the earlier one, the answer inverted where that is the source
+    # [prior work: Monodepth2], so that one answer for all pairs means "forwards"; or always the target. Then a sideways
+    # motion for all pairs explains the left half of one source and the right half of the other, and nets stay there.
+    pair_order: Literal["time", "target"] = "time"
     warping: bool = True  # object motion sees the source warped by what is known so far (ablation) [supplementary]
     detach_warp_input: bool = True  # no gradient through that warped image [our choice]
     # Losses (5)
-    automask: bool = True  # drop pixels that the unwarped source explains better [our choice]
+    # Drop pixels that the unwarped source explains better, as soon as object motion counts: before, nets that know
+    # nothing yet would never have to explain them [our choice]
+    automask: bool = True
     smooth_weight: float = 1e-3  # of the disparity's edge-aware smoothness, halved at each coarser scale [prior work]
     outlier: Literal["aware", "sqrt_sparsity", "none"] = "aware"  # regulariser of object motion [supplementary]
     outlier_mode: Literal["mag", "photo"] = "mag"  # what tells outliers: size of motion, photometric gain [our choice]
@@ -46,7 +52,7 @@ class RmDepthConfig:
     kappa: float = 1.0  # mode mag: rigid is up to this times the mean motion of the image [our choice]
     motion_smooth_weight: float = 0.1  # of the group smoothness of object motion [our choice]
     motion_smooth_wrap: bool = False  # differences around the border (Li et al.), or cropped [our choice]
-    burn_in: float = 0.05  # share of the steps until object motion counts fully; 0 for the first half [our choice]
+    burn_in: float = 0.05  # share of the steps until object motion counts fully; 0 for its first half [our choice]
     # Training (6)
     stride: int = 1  # frames between target and source [figure]
     batch_size: int = 12  # windows per step [prior work]

@@ -64,9 +64,14 @@ class RmDepth(nn.Module):
         """Depth B x 1 x H x W of a sigmoid map of any size, which is resized first (3.6)."""
         return sigmoid_to_depth(resize(sigma.float(), size), self.config.near, self.config.far)
 
-    def motion(self, target: Tensor, source: Tensor, depth: Tensor, intrinsics: Tensor, ramp: float = 1.0) -> Motion:
-        """Motion of target B x 3 x H x W with ``depth`` to ``source``; ``ramp`` scales object motion (5.7)."""
-        move = self.motion_net.ego_motion(target, source)
+    def motion(
+        self, target: Tensor, source: Tensor, earlier: Tensor, depth: Tensor, intrinsics: Tensor, ramp: float = 1.0
+    ) -> Motion:
+        """Motion of target B x 3 x H x W with ``depth`` to ``source``; ``ramp`` scales object motion (5.7).
+
+        ``earlier`` (B, bool): the source was taken before the target.
+        """
+        move = self.motion_net.ego_motion(target, source, earlier if self.config.pair_order == "time" else None)
         if not self.config.object_motion:
             return Motion(move, torch.zeros_like(depth).expand(-1, 3, -1, -1))
         if ramp == 0:  # nothing is computed, but every parameter has a gradient, as several processes need it

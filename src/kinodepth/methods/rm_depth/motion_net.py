@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kinodepth.geometry.pose import axis_angle_to_matrix, pose_matrix
+from kinodepth.geometry.pose import axis_angle_to_matrix, invert, pose_matrix
 from kinodepth.geometry.sampling import resize
 from kinodepth.networks.init import init_decoder
 
@@ -85,11 +85,19 @@ class MotionNet(nn.Module):
         self.pose = PoseDecoder()
         self.fields = nn.ModuleList(FieldDecoder(width) for width in WIDTHS) if object_motion else None
 
-    def ego_motion(self, target: Tensor, source: Tensor) -> Tensor:
-        """source_from_target B x 4 x 4 of normalised images B x 3 x H x W; pass 1."""
-        vector = self.pose(self.encoder(target, source)[-1]).float()
+    def ego_motion(self, target: Tensor, source: Tensor, swap: Tensor | None = None) -> Tensor:
+        """source_from_target B x 4 x 4 of normalised images B x 3 x H x W; pass 1.
+
+        Pairs that ``swap`` (B, bool) names are seen source first, and the answer is inverted.
+        """
+        first, second = target, source
+        if swap is not None:
+            turned = swap[:, None, None, None]
+            first, second = torch.where(turned, source, target), torch.where(turned, target, source)
+        vector = self.pose(self.encoder(first, second)[-1]).float()
         with torch.autocast(vector.device.type, enabled=False):
-            return pose_matrix(axis_angle_to_matrix(vector[:, :3]), vector[:, 3:])
+            move = pose_matrix(axis_angle_to_matrix(vector[:, :3]), vector[:, 3:])
+            return move if swap is None else torch.where(swap[:, None, None], invert(move), move)
 
     def object_motion(self, target: Tensor, source: Tensor, warp: Callable[[Tensor], Tensor] | None) -> Tensor:
         """The field T_obj B x 3 x H x W, in the source camera's axes and the depth's unit; pass 2.

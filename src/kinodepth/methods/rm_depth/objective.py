@@ -20,6 +20,7 @@ from kinodepth.methods.rm_depth.augmentation import JITTERED
 from kinodepth.methods.rm_depth.config import RmDepthConfig
 from kinodepth.methods.rm_depth.model import Motion, RmDepth, normalize
 from kinodepth.methods.rm_depth.photometric import photometric_error, target_statistics
+from kinodepth.methods.rm_depth.recipe import EARLIER
 from kinodepth.networks.depth_nets import Disparity
 from kinodepth.types import Clip
 
@@ -80,7 +81,8 @@ def explain(model: RmDepth, clip: Clip, ramp: float = 1.0) -> Explained:
     depth = model.depth(disparities[-1].sigma, clip.images.shape[-2:])
     sources = len(clip.sources)
     intrinsics = clip.intrinsics.repeat_interleave(sources, 0)
-    motion = model.motion(*pairs_of(seen, clip), depth.repeat_interleave(sources, 0), intrinsics, ramp)
+    earlier = torch.tensor(EARLIER, device=depth.device).repeat(len(depth))
+    motion = model.motion(*pairs_of(seen, clip), earlier, depth.repeat_interleave(sources, 0), intrinsics, ramp)
     target, source = pairs_of(clip.images, clip)
     return Explained(disparities, depth, motion, Pairs(target, source, intrinsics, target_statistics(target), sources))
 
@@ -142,7 +144,7 @@ def objective(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Gener
     ramp = ramp_of(stage, config)
     found = explain(model, clip, ramp)
     with torch.autocast(clip.images.device.type, enabled=False):
-        standing = standing_errors(found.pairs, generator) if config.automask else None
+        standing = standing_errors(found.pairs, generator) if config.automask and ramp else None
         terms, errors = depth_terms(model, clip, found, standing)
         if config.object_motion:
             terms |= motion_terms(config, found, errors)

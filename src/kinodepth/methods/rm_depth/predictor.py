@@ -81,7 +81,7 @@ class RmDepthPredictor:
             empty = {"flow": none.expand(-1, 2, -1, -1), "motion": none.expand(-1, 3, -1, -1), "mask": none > 0}
             return empty, before.cam_to_world
         intrinsics = camera.matrix(device=depth.device)[None]
-        motion = self.model.motion(image, before.image, depth, intrinsics)
+        motion = self.model.motion(image, before.image, depth.new_ones(1, dtype=torch.bool), depth, intrinsics)
         full, rigid = optical_flow(depth, motion, intrinsics)
         maps = {"flow": full, "motion": motion.field, "mask": moving_mask(full, rigid)}
         return maps, compose(before.cam_to_world, motion.source_from_target[0].double().cpu())

@@ -70,6 +70,9 @@ def decay(optimizer: torch.optim.Optimizer, steps: int, part: float) -> torch.op
     return torch.optim.lr_scheduler.StepLR(optimizer, max(1, round(part * steps)))
 
 
+EARLIER = (True, False)  # which of a window's sources were taken before the target
+
+
 def windows(sequence: Sequence, config: RmDepthConfig) -> list[tuple[int, ...]]:
     """Frame indices (target, before, after) of every training window of a recording."""
     stride = config.stride
