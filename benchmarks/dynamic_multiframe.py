@@ -75,7 +75,7 @@ def parts(model: DynamicMultiframe, views: list[Frame]) -> dict[str, Callable[[]
         features, found = model.image_encoder(key), volume()
         mono = model.mono_net(key - 0.5, features)
         pseudo = model.pseudo_volume(model.plane_index(model.inverse_depth(mono[0])), found)
-        seen = torch.cat((model.fusion(pseudo, found), key - 0.5), 1)
+        seen = model.fusion(pseudo, found, (key - 0.5,))
     tasks = {
         "cost volume": volume,
         "image encoder": lambda: model.image_encoder(key),

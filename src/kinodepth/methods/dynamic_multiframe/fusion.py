@@ -53,7 +53,8 @@ class CrossCueFusion(nn.Module):
         self.gain = nn.Parameter(torch.zeros(1))
         self.channels = WIDTH * (carries_mono + carries_multi)
 
-    def forward(self, mono: Tensor, multi: Tensor) -> Tensor:
+    def forward(self, mono: Tensor, multi: Tensor, beside: tuple[Tensor, ...] = ()) -> Tensor:
+        """B x ``channels`` x H x W, and after these the channels of ``beside``, which cost no second copy so."""
         seen = [(cue, volume) for cue, volume in ((self.mono, mono), (self.multi, multi)) if cue is not None]
         tokens = [cue.expand(volume) for cue, volume in seen]
         guides = list(zip(seen, tokens))[::-1]  # each the other, or itself
@@ -64,8 +65,10 @@ class CrossCueFusion(nn.Module):
         ]
         residuals = [cue.residual(volume) for cue, volume in seen if cue.carried]
         # What is gathered starts with the multi-view cue, the residual with the mono one: as published.
-        found = resize(torch.cat(gathered[::-1], 1), mono.shape[-2:], "nearest_floor")
-        return torch.cat(residuals, 1).addcmul(found, self.gain.to(found.dtype))
+        found = torch.cat(gathered[::-1], 1) * self.gain.to(gathered[0].dtype)
+        joined = torch.cat((*residuals, *(x.to(residuals[0].dtype) for x in beside)), 1)
+        joined[:, : self.channels].add_(resize(found, mono.shape[-2:], "nearest_floor"))
+        return joined
 
 
 def attend(guide: Cue, tokens: Tensor, values: Tensor) -> Tensor:

@@ -65,10 +65,13 @@ class DynamicMultiframe(nn.Module):
         features = self.image_encoder(keyframe)
         mono = [self.inverse_depth(x) for x in self.mono_net(shifted, features)]
         index = self.plane_index(mono[0].detach())
-        fused = self.fusion(self.pseudo_volume(index, volume), volume.to(shifted.dtype))
+        device = keyframe.device.type
+        narrow = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else shifted.dtype
+        volume = volume.to(narrow)  # once for all that looks at it
+        beside = (shifted,) if self.config.image_in_depth_net else ()
+        seen = self.fusion(self.pseudo_volume(index, volume), volume, beside)
         if keeps is not None:
-            fused = fused * keeps
-        seen = torch.cat((fused, shifted.to(fused.dtype)), 1) if self.config.image_in_depth_net else fused
+            seen = torch.cat((seen[:, : self.fusion.channels] * keeps, *beside), 1)
         final = [self.inverse_depth(x) for x in self.depth_net(seen, features)]
         return Outputs(final, mono, index)
 

@@ -125,7 +125,8 @@ def _sweep(
     key = _Key(around[:, :, window].repeat_interleave(views, 0), how.matching)
     rays = rays[:, :, window]
     errors = framed.new_empty(len(framed), count, rows[1] - rows[0], width)
-    seen = framed.new_ones(errors.shape if how.convention == "exact" else (len(errors), 1, *errors.shape[2:]))
+    exact = how.convention == "exact"
+    seen = torch.empty_like(errors) if exact else framed.new_ones(len(errors), 1, *errors.shape[2:])
     edges = (half, half, half - above, half - (last - rows[1]))
     inner = slice(above, above + rows[1] - rows[0])
     for plane in range(count):
@@ -135,11 +136,11 @@ def _sweep(
         error = F.pad(key.error(sample(framed, pixels, padding="border"), how.channels), edges)
         error = running_sum(running_sum(error, how.patch, 1), how.patch, 2)
         torch.mul(error, 1 / how.patch**2, out=errors[:, plane])
-        if how.convention == "published":
-            seen[:, 0] *= visible[:, inner]
-        else:
+        if exact:
             seen[:, plane] = visible[:, inner]
             errors[:, plane].add_(1 - seen[:, plane], alpha=UNSEEN)
+        else:
+            seen[:, 0] *= visible[:, inner]
     if how.convention == "published":  # the frame of the keyframe itself counts as little
         edge = how.border
         seen[..., :edge] = seen[..., width - edge :] = 0
