@@ -19,6 +19,7 @@ LENGTHS = [item.name for item in fields(MiningSupervisionConfig) if item.name.en
 SETTINGS = {
     "height": 64,
     "width": 64,
+    "depth_net": "recurrent",  # every step of a run that dies writes all weights and moments
     "flow_net": "small",
     "pretrained": False,
     "batch_size": 1,
