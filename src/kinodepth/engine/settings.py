@@ -47,6 +47,8 @@ def parse(key: str, text: str, kind: Any) -> Any:
     try:
         return _coerce(text, kind)
     except (ValueError, KeyError, SyntaxError, TypeError):
+        if typing.get_origin(kind) is typing.Literal:
+            raise InputError(f"--set {key}={text}; {suggest(text, map(str, typing.get_args(kind)))}") from None
         name = str(kind) if typing.get_origin(kind) else getattr(kind, "__name__", str(kind))
         raise InputError(f"--set {key}={text} cannot be read; expected a value of type {name}") from None
 
