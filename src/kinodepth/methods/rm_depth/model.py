@@ -17,8 +17,6 @@ from kinodepth.networks.depth_nets import DepthNet, depth_net
 from kinodepth.networks.recurrent_depth import RecurrentDepthNet
 
 LEAST_PIXELS, LEAST_SHARE = 1.0, 0.05  # of the flow, by which something moves by itself (4.5) [our choice]
-
-
 MEAN, STD = 0.45, 0.225  # of every channel [prior work: Monodepth2]; the motion net too [our choice]
 
 
