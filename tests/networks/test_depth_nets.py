@@ -12,10 +12,10 @@ from kinodepth.data.clips import collate, read_clip
 from kinodepth.data.synthetic import sequence
 from kinodepth.methods import load
 from kinodepth.methods.weights import save_weights
-from kinodepth.networks.depth_nets import Kind, depth_net
+from kinodepth.networks.depth_nets import DepthNetKind, depth_net
 from kinodepth.types import InputError
 
-KINDS = get_args(Kind)
+KINDS = get_args(DepthNetKind)
 METHODS = ("sc_depth_v1", "rm_depth", "mining_supervision")
 each = pytest.mark.parametrize("kind", KINDS)
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-Kind = Literal["resnet", "recurrent", "hrnet"]
+DepthNetKind = Literal["resnet", "recurrent", "hrnet"]
 
 
 class Disparity(NamedTuple):
@@ -29,7 +29,7 @@ class DepthNet(nn.Module):
 
 
 def depth_net(
-    kind: Kind, pretrained: bool | str | Path, scales: tuple[int, ...] = (0, 1, 2, 3), layers: int = 18
+    kind: DepthNetKind, pretrained: bool | str | Path, scales: tuple[int, ...] = (0, 1, 2, 3), layers: int = 18
 ) -> DepthNet:
     """The network ``kind`` with a head for each of ``scales``.
 

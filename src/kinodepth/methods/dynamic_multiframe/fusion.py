@@ -54,13 +54,12 @@ class CrossCueFusion(nn.Module):
         self.channels = WIDTH * (carries_mono + carries_multi)
 
     def forward(self, mono: Tensor, multi: Tensor, beside: tuple[Tensor, ...] = ()) -> Tensor:
-        """B x ``channels`` x H x W, and after these the channels of ``beside``, which cost no second copy so."""
+        """B x ``channels`` x H x W, and the channels of ``beside`` after these, joined in one copy."""
         seen = [(cue, volume) for cue, volume in ((self.mono, mono), (self.multi, multi)) if cue is not None]
-        tokens = [cue.expand(volume) for cue, volume in seen]
-        guides = list(zip(seen, tokens))[::-1]  # each the other, or itself
+        cues = [(cue, cue.expand(volume)) for cue, volume in seen]
         gathered = [
-            attend(guide, guide_tokens, cue.value(own))
-            for (cue, _), own, ((guide, _), guide_tokens) in zip(seen, tokens, guides)
+            attend(guide, guide_tokens, cue.value(tokens))
+            for (cue, tokens), (guide, guide_tokens) in zip(cues, cues[::-1])  # each guided by the other, or by itself
             if cue.carried
         ]
         residuals = [cue.residual(volume) for cue, volume in seen if cue.carried]

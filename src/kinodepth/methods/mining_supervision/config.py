@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Literal
 
-from kinodepth.networks.depth_nets import Kind
+from kinodepth.networks.depth_nets import DepthNetKind
 from kinodepth.types import Convention, InputError
 
 EPOCH = 5810  # steps: 69,731 triplets of Cityscapes in batches of 12
@@ -18,7 +18,7 @@ class MiningSupervisionConfig:
 
     masks: Literal["given", "found"] = "given"  # instance masks of the recordings, or found without supervision
     pretrained: bool | str = True  # ImageNet start of the encoders: download or none (published: yes)
-    depth_net: Kind = "hrnet"  # of the scene and of objects; published: hrnet
+    depth_net: DepthNetKind = "hrnet"  # of the scene and of objects; published: hrnet
     height: int = 192  # pixels, multiple of 32; network and training size
     width: int = 512  # pixels, multiple of 32
     stride: int = 1  # frames between target and neighbour (published: 2, in triplets made before)

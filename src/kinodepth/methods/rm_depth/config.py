@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Literal
 
-from kinodepth.networks.depth_nets import Kind
+from kinodepth.networks.depth_nets import DepthNetKind
 from kinodepth.types import InputError
 
 
@@ -19,7 +19,7 @@ class RmDepthConfig:
     pretrained: bool | str = True  # ImageNet start of the encoder: download, torchvision file, or none [our choice]
     # Which depth net the motion net is trained with: RM-Depth's own, or that of SC-Depth or of Mining Supervision, for
     # which the settings up to `supervise_all_iterations` say nothing
-    depth_net: Kind = "recurrent"
+    depth_net: DepthNetKind = "recurrent"
     # Depth net (3). Encoder: ResNet-18 without its last stage, or up to its second stage plus a narrow one [our choice]
     encoder: Literal["resnet18_trunc", "resnet18_short"] = "resnet18_trunc"
     widths: tuple[int, int, int] = (64, 48, 32)  # channels of the hidden states at 1/16, 1/8, 1/4 [our choice]

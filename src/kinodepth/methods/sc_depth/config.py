@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from math import inf
 from typing import Literal
 
-from kinodepth.networks.depth_nets import Kind
+from kinodepth.networks.depth_nets import DepthNetKind
 from kinodepth.types import Convention, InputError
 
 
@@ -14,7 +14,7 @@ from kinodepth.types import Convention, InputError
 class ScDepthConfig:
     """Defaults: SC-Depth V1 on KITTI (IJCV 2021; published configuration kitti_raw), in the exact convention."""
 
-    depth_net: Kind = "resnet"  # its own, or that of RM-Depth (recurrent) or of Mining Supervision (hrnet)
+    depth_net: DepthNetKind = "resnet"  # its own, or that of RM-Depth (recurrent) or of Mining Supervision (hrnet)
     resnet_layers: int = 18  # its encoder: 18, 34, 50, 101 or 152 (published: 18); that of the pose is always 18
     pretrained: bool | str = True  # ImageNet start: download, path of a local torchvision file, or none (paper: yes)
     height: int = 256  # pixels, multiple of 32; network and training size (published: per dataset)
