@@ -93,6 +93,24 @@ def test_strips_do_not_show(monkeypatch):
         torch.testing.assert_close(strips, whole, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("convention", ["exact", "published"])
+@pytest.mark.parametrize("matching", ["ssim", "ssim_l1", "l1"])
+def test_loops_find_what_tensors_find(monkeypatch, matching, convention):
+    key, others, move, intrinsics, _ = wall(4.0)
+    others = torch.cat((others, others.roll(1, -1)), 1)
+    moves = move.repeat(1, 2, 1, 1)
+    moves[:, 1, 2, 3] = 2.5  # some planes lie behind this one
+    depths = plane_depths(4, 2.0, 40.0)
+    for planes in (depths, depths[None, :, None, None] * torch.linspace(0.9, 1.1, 96).expand(1, 4, 64, 96)):
+        how = Matcher(matching, 5, convention=convention)
+        loops = photometric_volume(key, others, moves, intrinsics, planes, how)
+        with monkeypatch.context() as patch:
+            patch.setattr("kinodepth.methods.dynamic_multiframe.volume.LOOPS", ())
+            tensors = photometric_volume(key, others, moves, intrinsics, planes, how)
+        assert tensors.std() > 0.1
+        torch.testing.assert_close(loops, tensors, rtol=0, atol=1e-4)
+
+
 def test_delayed_and_causal_streams(model, frames):
     delayed = list(predict(frames, DynamicMultiframePredictor(model)))
     assert [p.name for p in delayed] == [f.name for f in frames[:-1]]

@@ -21,6 +21,7 @@ from kinodepth.methods.mining_supervision.config import MiningSupervisionConfig
 from kinodepth.methods.mining_supervision.joint import label_terms
 from kinodepth.methods.mining_supervision.motion import forward_warp, projected
 from kinodepth.methods.mining_supervision.objects import boxes, dilate, erode, split_ids, stack_ids
+from kinodepth.methods.mining_supervision.scatter import nearest_points
 from kinodepth.types import Camera, Clip, InputError
 
 K = torch.tensor([[[30.0, 0, 15.5], [0, 30, 11.5], [0, 0, 1]]])
@@ -59,19 +60,20 @@ def test_the_nearer_surface_hides_the_farther():
 
 
 @pytest.mark.parametrize("convention", ["exact", "published"])
-def test_tiles_change_nothing(monkeypatch, convention):
+@pytest.mark.parametrize("moves", [False, True])
+def test_loops_find_what_the_scatter_of_accelerators_finds(convention, moves):
     draws = torch.Generator().manual_seed(4)
     depth = 2 + torch.rand(2, 1, 24, 32, generator=draws)
     depth[:, :, ::5, ::7] = 0
-    offset = 0.1 * torch.randn(2, 3, 24, 32, generator=draws)
-    found = []
-    for tile in (24, 7):  # at once; the last tile is not full
-        monkeypatch.setattr(motion, "TILE", tile)
-        found.append(
-            forward_warp(depth, depth, MOVED.expand(2, 4, 4), K.expand(2, 3, 3), offset, convention=convention)
-        )
-    assert found[0][1].count_nonzero() > depth.numel() / 2
-    assert all(torch.equal(one, other) for one, other in zip(*found))
+    moved = 3 * torch.randn(2, 3, 24, 32, generator=draws) if moves else None
+    matrix = K @ MOVED[:, :3, :3] @ K.inverse() @ motion._fine_grid(K, convention)
+    inputs = depth, matrix.expand(2, 3, 3), (K @ MOVED[:, :3, 3:])[..., 0].expand(2, 3), moved
+    source, landed = nearest_points(*inputs, motion.FINER, convention == "exact")
+    other, also = motion._scattered(*inputs, convention)
+    assert landed.count_nonzero() > depth.numel() / 2
+    # A point that falls on the border of two pixels may go to either: the ways round differently.
+    assert (landed != also).float().mean() < 0.005
+    assert (source != other)[landed & also].float().mean() < 0.005
 
 
 def test_points_behind_the_camera_never_show():

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from kinodepth.geometry.camera import plane_rays, product
-from kinodepth.geometry.gathered_volume import MAX_ROWS, gathered_gradients, gathered_volume
 from kinodepth.geometry.sampling import sample
 from kinodepth.geometry.warp import homography
 from kinodepth.types import Convention
@@ -43,11 +42,10 @@ def plane_sweep_volume(
         to_pixels = to_pixels * shrink.to(intrinsics.device)[:, None]
     at_infinity = homography(rotation, intrinsics[:, None].expand_as(rotation), to_pixels.expand_as(rotation))
     shift = product(to_pixels, translation)[..., 0]
-    rows = measurements.shape[1] * (height + 3) * (width + 3)  # of the table, counted in float32
-    gathers = reference.device.type == "cpu" and reference.dtype == torch.float32 and rows < MAX_ROWS
+    sweeps = reference.device.type == "cpu" and reference.dtype == torch.float32
     with torch.autocast(reference.device.type, enabled=False):  # whose matrix products would round pixels
-        if gathers:
-            found: Tensor = _Gathered.apply(reference, measurements, at_infinity, shift, depths, convention)
+        if sweeps:
+            found: Tensor = _Swept.apply(reference, measurements, at_infinity, shift, depths, convention)
             return found
         return _sampled_volume(reference, measurements, at_infinity, shift, depths, convention)
 
@@ -78,27 +76,29 @@ def _warped(measurements: Tensor, at_infinity: Tensor, shift: Tensor, depths: Te
     return found.unflatten(2, (len(depths), height)).unflatten(0, measurements.shape[:2])
 
 
-class _Gathered(torch.autograd.Function):
-    """The volume on a processor, item by item. For the gradients nothing warped is kept or warped again: that took half
-    the time of training a pair net."""
+class _Swept(torch.autograd.Function):
+    """The volume on a processor, item by item. For the gradients nothing warped is kept."""
 
     @staticmethod
     def forward(ctx: Any, reference: Tensor, measurements: Tensor, *geometry: Any) -> Tensor:
+        from kinodepth.geometry.sweep import swept_volume  # its compiler takes half a second to import
+
         ctx.save_for_backward(reference, measurements, *geometry[:-1])
         ctx.convention = geometry[-1]
         at_infinity, shift, depths, convention = geometry
-        volume = reference.new_zeros(len(reference), *reference.shape[-2:], len(depths))  # channels last
-        for i, out in enumerate(volume):
-            gathered_volume(reference[i], measurements[i], at_infinity[i], shift[i], depths, convention == "exact", out)
-        return volume.permute(0, 3, 1, 2)
+        items = zip(reference, measurements, at_infinity, shift)
+        volumes = [swept_volume(*item, depths, convention == "exact") for item in items]
+        return torch.stack(volumes).permute(0, 3, 1, 2)  # channels last
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from kinodepth.geometry.sweep import swept_gradients
+
         reference, measurements, at_infinity, shift, depths = ctx.saved_tensors
         exact, of_reference, of_measurements = ctx.convention == "exact", [], []
         with torch.autocast("cpu", enabled=False):  # as in ``plane_sweep_volume``, and not inherited from there
             for f, g, rays, move, of_volume in zip(reference, measurements, at_infinity, shift, gradients[0]):
-                found = gathered_gradients(f, g, rays, move, depths, exact, of_volume)
+                found = swept_gradients(f, g, rays, move, depths, exact, of_volume)
                 of_reference.append(found[0])
                 of_measurements.append(found[1])
         return torch.stack(of_reference), torch.stack(of_measurements), None, None, None, None

@@ -26,6 +26,7 @@ UNSEEN = 1e3  # added to the error where a neighbour does not see the pixel: no 
 FLOOR = 1e-3  # least weight of a neighbour that sees the pixel: without texture all weigh the same
 ELEMENTS = 1 << 17  # of an image tensor that one step works on, on a processor
 MANY = 1 << 24  # the same elsewhere
+LOOPS = ("ssim", "ssim_l1", "l1")  # what the compiled loops know
 
 
 class Matches(NamedTuple):
@@ -117,35 +118,36 @@ def _sweep(
 ) -> Matches:
     """The matches of the rows ``rows`` (half-open) of the keyframe on all planes."""
     height, width = around.shape[-2] - 2, around.shape[-1] - 2
-    half, count = how.patch // 2, closeness.shape[1]
+    half = how.patch // 2
     first, last = max(rows[0] - half, 0), min(rows[1] + half, height)
     above = rows[0] - first  # rows of the strip that only windows need
     window = slice(first, last + 2)
-    views = len(framed) // len(around)
-    key = _Key(around[:, :, window].repeat_interleave(views, 0), how.matching)
-    rays = rays[:, :, window]
-    errors = framed.new_empty(len(framed), count, rows[1] - rows[0], width)
-    exact = how.convention == "exact"
-    seen = torch.empty_like(errors) if exact else framed.new_ones(len(errors), 1, *errors.shape[2:])
-    edges = (half, half, half - above, half - (last - rows[1]))
-    inner = slice(above, above + rows[1] - rows[0])
-    for plane in range(count):
-        near = closeness[:, plane : plane + 1]
-        moved = shift * near if near.shape[-1] == 1 else shift * near[:, :, window]
-        pixels, visible = _pixels(rays + moved, (height, width), how)
-        error = F.pad(key.error(sample(framed, pixels, padding="border"), how.channels), edges)
-        error = running_sum(running_sum(error, how.patch, 1), how.patch, 2)
-        torch.mul(error, 1 / how.patch**2, out=errors[:, plane])
-        if exact:
+    strip, rays = around[:, :, window], rays[:, :, window]
+    closeness = closeness if closeness.shape[-1] == 1 else closeness[:, :, window]
+    errors = framed.new_empty(len(framed), closeness.shape[1], rows[1] - rows[0], width)
+    seen = torch.empty_like(errors)
+    if framed.device.type == "cpu" and how.matching in LOOPS:
+        from kinodepth.methods.dynamic_multiframe.matching import swept_errors  # the compiler is slow to import
+
+        sums = _sum(strip), _sum(strip.square())
+        swept_errors(framed, strip, sums, rays, shift[..., 0, 0], closeness, how, above, errors, seen)
+    else:
+        key = _Key(strip.repeat_interleave(len(framed) // len(around), 0), how.matching)
+        edges = (half, half, half - above, half - (last - rows[1]))
+        inner = slice(above, above + rows[1] - rows[0])
+        for plane, near in enumerate(closeness.split(1, 1)):
+            pixels, visible = _pixels(rays + shift * near, (height, width), how)
+            error = F.pad(key.error(sample(framed, pixels, padding="border"), how.channels), edges)
+            error = running_sum(running_sum(error, how.patch, 1), how.patch, 2)
+            torch.mul(error, 1 / how.patch**2, out=errors[:, plane])
             seen[:, plane] = visible[:, inner]
-            errors[:, plane].add_(1 - seen[:, plane], alpha=UNSEEN)
-        else:
-            seen[:, 0] *= visible[:, inner]
-    if how.convention == "published":  # the frame of the keyframe itself counts as little
-        edge = how.border
-        seen[..., :edge] = seen[..., width - edge :] = 0
-        seen[:, :, : max(edge - rows[0], 0)] = 0
-        seen[:, :, max(height - edge - rows[0], 0) :] = 0
+    if how.convention == "exact":
+        return Matches(errors.add_(1 - seen, alpha=UNSEEN), seen)
+    seen = seen.amin(1, keepdim=True)
+    edge = how.border  # the frame of the keyframe itself counts as little
+    seen[..., :edge] = seen[..., width - edge :] = 0
+    seen[:, :, : max(edge - rows[0], 0)] = 0
+    seen[:, :, max(height - edge - rows[0], 0) :] = 0
     return Matches(errors, seen)
 
 

@@ -8,8 +8,6 @@ of a pixel; the exact one rounds, drops what is not in front of both cameras, an
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor
 
@@ -20,7 +18,6 @@ from kinodepth.geometry.warp import homography
 from kinodepth.types import Convention
 
 FINER = 3  # points per pixel and axis in the forward warp
-TILE = 32  # rows of a tile
 EMPTY = torch.iinfo(torch.int64).min
 
 
@@ -83,28 +80,32 @@ def forward_warp(
 def _winners(
     depth: Tensor, b_from_a: Tensor, intrinsics: Tensor, offset: Tensor | None, convention: Convention
 ) -> tuple[Tensor, Tensor]:
-    """For every pixel of b the index of the nearest point in a's finer grid, B x HW, and whether there is one.
-
-    One scatter for the whole batch on an accelerator; on a processor it goes by tiles, whose maps stay in the cache.
-    """
-    batch, _, height, width = depth.shape
+    """For every pixel of b the index of the nearest point in a's finer grid, B x HW, and whether there is one."""
     matrix = product(homography(b_from_a[:, :3, :3], intrinsics), _fine_grid(intrinsics, convention))
-    shift = product(intrinsics, b_from_a[:, :3, 3:])[..., None]
+    shift = product(intrinsics, b_from_a[:, :3, 3:])[..., 0]
     moved = None if offset is None else torch.einsum("bij,bjhw->bihw", intrinsics, offset)
+    if depth.device.type == "cpu":
+        from kinodepth.methods.mining_supervision.scatter import nearest_points  # the compiler is slow to import
+
+        return nearest_points(depth, matrix, shift, moved, FINER, convention == "exact")
+    return _scattered(depth, matrix, shift, moved, convention)
+
+
+def _scattered(
+    depth: Tensor, matrix: Tensor, shift: Tensor, moved: Tensor | None, convention: Convention
+) -> tuple[Tensor, Tensor]:
+    """``nearest_points`` on an accelerator: one scatter for the whole batch."""
+    batch, _, height, width = depth.shape
+    known = _finer(depth)
+    points = plane_rays(matrix, FINER * height, FINER * width).mul_(known).add_(shift[..., None, None])
+    if moved is not None:
+        points.add_(_finer(moved))
+    cell, lands = _cells(points, height, width, convention)
+    if convention == "exact":
+        lands &= known[:, 0] > 0
+    cell = cell.masked_fill_(~lands, height * width).long().flatten(1)
     best = torch.full((batch, height * width + 1), EMPTY, device=depth.device)
-    many, tall = (1, TILE) if depth.device.type == "cpu" else (batch, height)
-    for first, top in itertools.product(range(0, batch, many), range(0, height, tall)):
-        some, rows = slice(first, first + many), slice(top, top + tall)
-        known = _finer(depth[some, :, rows])
-        points = plane_rays(matrix[some], known.shape[-2], known.shape[-1], FINER * top).mul_(known).add_(shift[some])
-        if moved is not None:
-            points.add_(_finer(moved[some, :, rows]))
-        cell, lands = _cells(points, height, width, convention)
-        if convention == "exact":
-            lands &= known[:, 0] > 0
-        cell = cell.masked_fill_(~lands, height * width).long().flatten(1)
-        best[some].scatter_reduce_(1, cell, _order(points[:, 2], FINER**2 * width * top), "amax")
-    best = best[:, :-1]
+    best = best.scatter_reduce_(1, cell, _order(points[:, 2]), "amax")[:, :-1]
     landed = best != EMPTY
     return torch.where(landed, -best & 0xFFFFFFFF, 1) - 1, landed
 
@@ -121,14 +122,14 @@ def _cells(points: Tensor, height: int, width: int, convention: Convention) -> t
     return y.trunc_().mul_(width).add_(x.trunc_()), lands
 
 
-def _order(z: Tensor, first: int) -> Tensor:
-    """Integers B x hw that rise with 1 / ``z`` B x h x w, of equal ones with the earlier place, counted from ``first``.
+def _order(z: Tensor) -> Tensor:
+    """Integers B x hw that rise with 1 / ``z`` B x h x w, and of equal ones are larger for the earlier place.
 
     Floats order like their bits, negative ones backwards; the place is below.
     """
     bits = z.float().reciprocal().view(torch.int32).flatten(1)
     order = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long() << 32
-    return order.sub_(torch.arange(first + 1, first + 1 + order.shape[1], device=z.device))
+    return order.sub_(torch.arange(1, 1 + order.shape[1], device=z.device))
 
 
 def _fine_grid(intrinsics: Tensor, convention: Convention) -> Tensor:
