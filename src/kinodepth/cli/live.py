@@ -49,7 +49,8 @@ def run(
     Args:
         model: a run folder or weights file of kinodepth, or the name of a method
         source: camera (0, 1, ... or a device), address (rtsp://, http://, udp://), video, folder or other recording
-        poses: file of poses that may still grow, or - for JSON lines on standard input; default: those of the source
+        poses: file of poses that may still grow, - for JSON lines on standard input, or the run folder of a method that
+            predicts them (depth is then known up to one factor); default: those of the source
         out: new folder to write to; default: nothing is written
         weights: weights for a method given by name: ours, a run folder or a published checkpoint
         save: any of npz,png16,ply
@@ -76,11 +77,13 @@ def run(
     from kinodepth.data.live import in_real_time, is_device, recorded
     from kinodepth.inference import live
     from kinodepth.inference.live_folder import LiveFolder
-    from kinodepth.inference.model import load
+    from kinodepth.inference.model import load, with_odometry
     from kinodepth.types import InputError, Sequence
 
     loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
-    needs = loaded.method.requires.inference
+    if poses is not None and (Path(poses).suffix == ".safetensors" or (Path(poses) / "checkpoints").is_dir()):
+        loaded, poses = with_odometry(loaded, load(poses, device=device, precision=precision)), None
+    needs = loaded.needs
     stop, counters = Event(), live.Counters()
     take = live.latest if (frames or ("latest" if is_device(source) else "all")) == "latest" else live.every
     given = _frames(source, follow, size, fps, stop)

@@ -12,6 +12,7 @@ EXAMPLES = """
 kinodepth predict posed_recording --save npz,mp4
 kinodepth predict run drive.mp4 --out depth --save npz,mp4
 kinodepth predict run drive.mp4 --fov 80 --outputs depth,flow,motion,mask,poses
+kinodepth predict run drive.mp4 --fov 80 --poses rm_depth_run
 kinodepth predict sc_depth_v1 photos/ --weights published.ckpt --save png16,ply --range 1,40
 """
 OPTIONAL = {"source": "image, folder of images, video, or a recording in any format we read"}
@@ -31,6 +32,7 @@ def run(
     range: str | None = None,
     format: str | None = None,
     fov: float | None = None,
+    poses: str | None = None,
     overwrite: bool = False,
     set: list[str] | None = None,
 ) -> int:
@@ -52,6 +54,8 @@ def run(
         range: near,far of the colours in the unit of the depth; default: percentiles of the clip
         format: format of the source; default: detected
         fov: horizontal field of view in degrees, for a source without intrinsics
+        poses: run folder or weights file whose poses to use, for a method that needs some and a video without; depth is
+            then known up to one factor
         overwrite: drop predictions of another source or with other settings in the output folder
     """
     import sys
@@ -64,7 +68,7 @@ def run(
     from kinodepth.data import open_sequence
     from kinodepth.engine.recordings import with_camera
     from kinodepth.inference.job import Options, Summary, predict_folder
-    from kinodepth.inference.model import load, with_outputs
+    from kinodepth.inference.model import load, with_odometry, with_outputs
     from kinodepth.visualization.colormap import parse_range
 
     if source is None:
@@ -74,6 +78,8 @@ def run(
         )
     loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
     loaded = with_outputs(loaded, [part.strip() for part in outputs.split(",") if part.strip()])
+    if poses is not None:
+        loaded = with_odometry(loaded, load(poses, device=device, precision=precision))
     sequence = open_sequence(source, format=format)
     if fov is not None:
         sequence = with_camera(sequence, fov)
@@ -129,7 +135,7 @@ def _warn_of_poses(model: DepthModel, sequence: Sequence) -> None:
     from kinodepth.data.checks.geometry import REACH
     from kinodepth.data.checks.poses import look_at_poses
 
-    if "cam_to_world" in model.method.requires.inference and "cam_to_world" in sequence.provides_somewhere:
+    if "cam_to_world" in model.needs and "cam_to_world" in sequence.provides_somewhere:
         config = getattr(model.network, "config", None)
         reach = (getattr(config, "near", REACH[0]), getattr(config, "far", REACH[1]))
         for finding in look_at_poses(sequence, reach):

@@ -158,6 +158,7 @@ def describe(model: DepthModel, source: str, resolution: Resolution) -> dict[str
         "precision": model.precision,
         "device": model.device.type,
         "config": asdict(config) if config is not None else None,
+        **({} if model.odometry is None else {"poses_by": describe(model.odometry, source, resolution)}),
         **outputs.described(model.outputs),
     }
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from kinodepth import methods
 from kinodepth.inference import stream
+from kinodepth.inference.odometry import SelfPosedPredictor
 from kinodepth.methods.base import Conversion, Method, Predictor
 from kinodepth.methods.weights import read_weights
 from kinodepth.types import Frame, InputError, Prediction, Sequence
@@ -25,7 +26,8 @@ Resolution = Literal["image", "network"]
 @dataclass(frozen=True)
 class DepthModel:
     """A method's network on a device. ``source`` names the weights file, ``weights_sha256`` is its hash; ``outputs``
-    are predicted besides depth (see ``with_outputs``)."""
+    are predicted besides depth (see ``with_outputs``). ``odometry`` predicts the poses of video without
+    (see ``with_odometry``)."""
 
     method: Method
     network: nn.Module
@@ -34,17 +36,20 @@ class DepthModel:
     source: str = "untrained"
     weights_sha256: str | None = None
     outputs: frozenset[str] = frozenset()
+    odometry: DepthModel | None = None
 
     @property
     def needs(self) -> frozenset[str]:
         """The fields that a frame must carry."""
-        return self.method.requires.inference.union(*(self.method.outputs[name] for name in self.outputs))
+        needs = self.method.requires.inference.union(*(self.method.outputs[name] for name in self.outputs))
+        return needs if self.odometry is None else (needs - {"cam_to_world"}) | self.odometry.needs
 
     @property
     def predictor(self) -> Predictor:
         """The step API: ``state = predictor.init(); prediction, state = predictor.step(frame, state)``."""
         wanted = (self.outputs,) if self.outputs else ()
-        return _OnDevice(self.method.predictor(self.network, *wanted), self.device, self.precision)
+        own = _OnDevice(self.method.predictor(self.network, *wanted), self.device, self.precision)
+        return own if self.odometry is None else SelfPosedPredictor(own, self.odometry.predictor)
 
     def predict(
         self,
@@ -82,9 +87,11 @@ class DepthModel:
             raise InputError(f"{sequence.source or sequence.name} has no frames; expected at least one image")
         missing = self.method.requires.missing(self.needs, sequence)
         if missing:
+            poses = ", give --poses RUN of a method that predicts them" if "cam_to_world" in missing else ""
             raise InputError(
                 f"{sequence.source or sequence.name} has no {', '.join(missing)} for every frame; {self.method.name} "
-                "needs that to predict; add it to the folder (see docs/data.md) or use a method without this need"
+                f"needs that to predict; add it to the folder (see docs/data.md){poses} or use a method without this "
+                "need"
             )
 
 
@@ -139,6 +146,18 @@ def with_outputs(model: DepthModel, names: Iterable[str]) -> DepthModel:
         hint = f"; {', '.join(able)} can" if able else ""
         raise InputError(f"{model.method.name} cannot predict {unknown}; expected some of {known}{hint}")
     return replace(model, outputs=wanted)
+
+
+def with_odometry(model: DepthModel, poses: DepthModel) -> DepthModel:
+    """``model`` fed with the poses that ``poses`` predicts; its depth is then known up to one factor.
+
+    Raises ``InputError`` if the one has no use for poses or the other does not predict them.
+    """
+    if "cam_to_world" not in model.method.requires.inference:
+        raise InputError(
+            f"{model.method.name} does without poses; expected a method that needs them; leave --poses out"
+        )
+    return replace(model, odometry=with_outputs(poses, ["poses"]))
 
 
 def read(method: Method, path: Path) -> Conversion:

@@ -24,6 +24,7 @@ V1 = Method(
     convert=partial(CONVERT, config_type=ScDepthConfig),
     card=Path(__file__).with_name("CARD.md"),
     validate=later(f"{__name__}.objective", "validate"),
+    outputs={"poses": frozenset()},
 )
 V2 = replace(
     V1,
@@ -36,6 +37,7 @@ V2 = replace(
     convert=partial(CONVERT, config_type=ScDepthV2Config),
     card=Path(__file__).with_name("CARD_V2.md"),
     validate=later(f"{__name__}.rectification", "validate"),
+    outputs={},  # its pose net sees frames without their rotation
 )
 V3 = replace(
     V1,

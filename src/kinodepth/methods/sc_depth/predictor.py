@@ -1,10 +1,13 @@
-"""Depth of one image at a time; SC-Depth keeps no state between frames."""
+"""Depth of one image at a time; the trajectory too, if it is wanted."""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from dataclasses import replace
 
+import torch
+from torch import Tensor, nn
+
+from kinodepth.geometry.pose import compose, pose_from_vector
 from kinodepth.geometry.sampling import resize
 from kinodepth.methods.sc_depth.model import ScDepth, normalize, to_depth
 from kinodepth.networks.fusion import fuse_batch_norm
@@ -15,30 +18,42 @@ from kinodepth.types import Frame, Prediction
 class ScDepthPredictor:
     """Depth at network size, up to one unknown factor, for images of any size.
 
+    ``outputs`` may hold ``poses``: ``cam_to_world`` is the predicted trajectory, the first frame's camera is the world.
     The depth net is copied, its BatchNorms are folded and its weights laid out channels last. ``dtype`` bfloat16 is
     faster where the processor has instructions for it, several times slower elsewhere.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, model: nn.Module, outputs: frozenset[str] = frozenset(), dtype: torch.dtype = torch.float32
+    ) -> None:
         assert isinstance(model, ScDepth)
-        self.config, self.dtype = model.config, dtype
+        self.model, self.config, self.outputs, self.dtype = model, model.config, outputs, dtype
         depth_net = fuse_batch_norm(model.depth_net).requires_grad_(False)
         self.depth_net = pack_convolutions(depth_net.to(dtype).to(memory_format=torch.channels_last))
 
-    def init(self) -> None:
-        return None
+    def init(self) -> tuple[Tensor, Tensor] | None:
+        """No state for depth alone; else an empty image stands for the frame before the first, with its pose."""
+        return (torch.empty(0), torch.eye(4, dtype=torch.float64)) if "poses" in self.outputs else None
 
     @torch.inference_mode()
-    def step(self, frame: Frame, state: None) -> tuple[Prediction, None]:
+    def step(
+        self, frame: Frame, state: tuple[Tensor, Tensor] | None
+    ) -> tuple[Prediction, tuple[Tensor, Tensor] | None]:
         """Predict ``frame``; its camera is resized with it."""
         size, convention = (self.config.height, self.config.width), self.config.convention
         image = frame.image[None]
         if image.shape[-2:] != size:
             image = resize(image, size, antialias=convention == "exact")
-        image = normalize(image).to(dtype=self.dtype, memory_format=torch.channels_last)
-        depth = to_depth(self.depth_net(image), image.shape[-2:])[0]
+        image = normalize(image)
+        depth = to_depth(self.depth_net(image.to(self.dtype, memory_format=torch.channels_last)), image.shape[-2:])[0]
         camera = frame.camera and frame.camera.resize(size[1], size[0], convention)
         prediction = Prediction(
             frame.name, depth, "up_to_scale", "scene unit", camera, frame.cam_to_world, frame.timestamp
         )
-        return prediction, state
+        if state is None:
+            return prediction, None
+        before, pose = state
+        if before.numel():
+            moved = pose_from_vector(self.model.poses(image[:, None], before[:, None])[:, 0].float())
+            pose = compose(pose, moved[0].double().cpu())
+        return replace(prediction, cam_to_world=pose), (image, pose)

@@ -1,0 +1,57 @@
+"""Poses by another model for a method that needs them: depth of video without poses, known up to one factor."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from kinodepth.methods.base import Predictor
+from kinodepth.types import Frame, InputError, Prediction
+
+TRIES = 8  # more frames than any method waits for its first prediction
+
+
+class State(NamedTuple):
+    """Of the two predictors; ``factor`` takes translations from the unit of the poses to that of the depth."""
+
+    depth: Any
+    poses: Any
+    factor: float | None = None
+
+
+class SelfPosedPredictor:
+    """``depth`` fed with the poses that ``poses`` predicts, frame by frame; what comes out is marked up to scale.
+
+    The two need not share a unit. Translations are multiplied by one factor, that of their depths of the first frame in
+    the median, where ``depth`` sees the frame without a pose. Raises ``InputError`` if it gives no depth then.
+    """
+
+    def __init__(self, depth: Predictor, poses: Predictor) -> None:
+        self.depth, self.poses = depth, poses
+
+    def init(self) -> State:
+        return State(self.depth.init(), self.poses.init())
+
+    def step(self, frame: Frame, state: State) -> tuple[Prediction | None, State]:
+        seen, poses = self.poses.step(frame, state.poses)
+        if seen is None or seen.cam_to_world is None:
+            raise InputError(f"no pose was predicted for frame {frame.name}; expected one for each; use another model")
+        factor = state.factor or self._of_one_picture(frame) / float(seen.depth.median())
+        pose = seen.cam_to_world.clone()
+        pose[:3, 3] *= factor
+        prediction, depth = self.depth.step(replace(frame, cam_to_world=pose), state.depth)
+        if prediction is not None:
+            prediction = replace(prediction, scale="up_to_scale", unit="scene unit")
+        return prediction, State(depth, poses, factor)
+
+    def _of_one_picture(self, frame: Frame) -> float:
+        """The median depth of ``frame`` to the method that has no pose to go by: repeated, until it answers."""
+        alone, state = replace(frame, cam_to_world=None), self.depth.init()
+        for _ in range(TRIES):
+            prediction, state = self.depth.step(alone, state)
+            if prediction is not None:
+                return float(prediction.depth.median())
+        raise InputError(
+            "the method sees no depth in a frame without pose, by which predicted poses could be scaled; expected one "
+            "that does, as dynamic_multiframe, or recorded poses (docs/data.md)"
+        )
