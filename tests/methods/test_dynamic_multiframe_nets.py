@@ -101,12 +101,12 @@ def test_loops_find_what_tensors_find(monkeypatch, matching, convention):
     moves = move.repeat(1, 2, 1, 1)
     moves[:, 1, 2, 3] = 2.5  # some planes lie behind this one
     depths = plane_depths(4, 2.0, 40.0)
-    for planes in (depths, depths[None, :, None, None] * torch.linspace(0.9, 1.1, 96).expand(1, 4, 64, 96)):
+    for swept in (depths, depths[None, :, None, None] * torch.linspace(0.9, 1.1, 96).expand(1, 4, 64, 96)):
         how = Matcher(matching, 5, convention=convention)
-        loops = photometric_volume(key, others, moves, intrinsics, planes, how)
+        loops = photometric_volume(key, others, moves, intrinsics, swept, how)
         with monkeypatch.context() as patch:
             patch.setattr("kinodepth.methods.dynamic_multiframe.volume.LOOPS", ())
-            tensors = photometric_volume(key, others, moves, intrinsics, planes, how)
+            tensors = photometric_volume(key, others, moves, intrinsics, swept, how)
         assert tensors.std() > 0.1
         torch.testing.assert_close(loops, tensors, rtol=0, atol=1e-4)
 

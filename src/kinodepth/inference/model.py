@@ -155,7 +155,7 @@ def with_odometry(model: DepthModel, poses: DepthModel) -> DepthModel:
     """
     if "cam_to_world" not in model.method.requires.inference:
         raise InputError(
-            f"{model.method.name} does without poses; expected a method that needs them; leave --poses out"
+            f"{model.method.name} does without poses; expected a method that needs some; leave --poses out"
         )
     return replace(model, odometry=with_outputs(poses, ["poses"]))
 
