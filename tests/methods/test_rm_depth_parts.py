@@ -12,7 +12,7 @@ import torch
 from kinodepth import methods
 from kinodepth.cli.main import main
 from kinodepth.data.synthetic import sequence
-from kinodepth.geometry.pose import relative
+from kinodepth.geometry.pose import invert, relative
 from kinodepth.geometry.sampling import resize
 from kinodepth.geometry.warp import rigid_flow
 from kinodepth.inference import writers
@@ -435,6 +435,19 @@ def test_outputs_lead_to_the_frame_before(recording):
     alone = list(DepthModel(RM, network, torch.device("cpu")).predict(recording))
     assert all(torch.equal(a.depth, b.depth) for a, b in zip(alone, found))
     assert not alone[-1].outputs
+
+
+def test_a_recording_read_backwards_gives_the_inverse_motion(recording):
+    """The pose net sees pairs in the order of time, whichever way they are read."""
+    network = wake(model()).eval()
+    wanted = with_outputs(DepthModel(RM, network, torch.device("cpu")), ["poses"])
+    there, back = (
+        [prediction.cam_to_world for prediction in wanted.predict(recording.select(order))]
+        for order in ([0, 1, 2], [2, 1, 0])
+    )
+    forwards, backwards = relative(there[1], there[2]), relative(back[0], back[1])
+    assert forwards[:3, 3].any()
+    torch.testing.assert_close(backwards, invert(forwards))
 
 
 def test_other_outputs_are_refused(recording):

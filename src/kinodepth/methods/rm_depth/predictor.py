@@ -1,7 +1,7 @@
 """Depth of one image at a time; with two images and a camera also ego-motion, object motion, flow and what moves.
 
 Motion leads from each frame to the one before it, so that nothing has to wait for the future [our choice]; a recording
-read backwards gives flow forwards in time.
+read backwards gives flow forwards in time. Which of the two was taken earlier is told by their times, if they have any.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from kinodepth.types import Camera, Frame, InputError, Prediction
 
 
 class Before(NamedTuple):
-    """The frame before: its normalised image 1 x 3 x H x W and pose (the first frame's camera is the world)."""
+    """The frame before: its normalised image 1 x 3 x H x W, pose (the first frame's camera is the world) and time."""
 
     image: Tensor
     cam_to_world: Tensor
+    timestamp: float | None = None
 
 
 class RmDepthPredictor:
@@ -67,21 +68,25 @@ class RmDepthPredictor:
                 f"frame {frame.name} has no camera, which {', '.join(sorted(self.outputs))} need; expected intrinsics; "
                 "add them to the folder, or give --fov DEGREES"
             )
-        maps, pose = self._motion(image, depth, camera, state)
+        backwards = state.timestamp is not None and frame.timestamp is not None and frame.timestamp < state.timestamp
+        maps, pose = self._motion(image, depth, camera, state, not backwards)
         wanted = {name: value[0] for name, value in maps.items() if name in self.outputs}
         prediction = replace(
             prediction, outputs=wanted, cam_to_world=pose if "poses" in self.outputs else frame.cam_to_world
         )
-        return prediction, Before(image, pose)
+        return prediction, Before(image, pose, frame.timestamp)
 
-    def _motion(self, image: Tensor, depth: Tensor, camera: Camera, before: Before) -> tuple[dict[str, Tensor], Tensor]:
-        """Maps by name and this frame's pose, from what the frame before shows."""
+    def _motion(
+        self, image: Tensor, depth: Tensor, camera: Camera, before: Before, earlier: bool
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Maps by name and this frame's pose, from what the frame before shows, ``earlier`` in time or later."""
         if not before.image.numel():  # of the first frame
             none = torch.zeros_like(depth)
             empty = {"flow": none.expand(-1, 2, -1, -1), "motion": none.expand(-1, 3, -1, -1), "mask": none > 0}
             return empty, before.cam_to_world
         intrinsics = camera.matrix(device=depth.device)[None]
-        motion = self.model.motion(image, before.image, depth.new_ones(1, dtype=torch.bool), depth, intrinsics)
+        is_earlier = torch.tensor([earlier], device=depth.device)
+        motion = self.model.motion(image, before.image, is_earlier, depth, intrinsics)
         full, rigid = optical_flow(depth, motion, intrinsics)
         maps = {"flow": full, "motion": motion.field, "mask": moving_mask(full, rigid)}
         return maps, compose(before.cam_to_world, motion.source_from_target[0].double().cpu())
