@@ -258,6 +258,23 @@ def test_published_files_beside_each_other_are_read(tmp_path):
     assert bool((found.state_dict["scale_net.encoder.body.conv1.weight"] == 1).all())
 
 
+def test_at_first_every_pixel_has_to_be_explained():
+    method, shares = load("mining_supervision"), []
+    small = {"height": 64, "width": 96, "pretrained": False, "flow_net": "small", "depth_net": "recurrent"}
+    given = sequence(seed=3, kind="room", width=96, height=64, frames=5)
+    for convention in ("exact", "published"):
+        config = method.config(**small, depth_steps=100, convention=convention)
+        torch.manual_seed(0)
+        model, stage = method.build(config), method.stages(config)[0]
+        clip = stage.augment(read_clip(given, stage.clips(given)[0], 0, stage.fields), torch.Generator().manual_seed(0))
+        found = [method.objective(model, clip, replace(stage, done=done), torch.Generator()) for done in (49, 50)]
+        shares.append([float(one.scalars["counted_share"]) for one in found])
+    (early, late), published = shares
+    assert early == 1
+    assert late < 1
+    assert max(published) < 1
+
+
 @pytest.mark.long
 def test_masks_are_found_stage_by_stage(tmp_path):
     method = load("mining_supervision")

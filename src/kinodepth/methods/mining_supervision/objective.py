@@ -11,6 +11,7 @@ from kinodepth.methods.base import Objective, Stage
 from kinodepth.methods.mining_supervision import joint
 from kinodepth.methods.mining_supervision.alignment import alignment_loss, prepare
 from kinodepth.methods.mining_supervision.augmentation import OBJECT, pyramid
+from kinodepth.methods.mining_supervision.config import MiningSupervisionConfig
 from kinodepth.methods.mining_supervision.model import MiningSupervision, moves
 from kinodepth.methods.mining_supervision.objects import boxes, dilate
 from kinodepth.types import Clip
@@ -26,14 +27,23 @@ def objective(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Gener
     if stage.name == "alignment":
         return alignment_objective(model, clip)
     if stage.name in ("depth", "motion", "joint", "final"):
-        return scene_objective(model, clip, stage.name)
+        return scene_objective(model, clip, stage.name, everywhere=at_the_start(stage, model.config))
     from kinodepth.methods.mining_supervision.found import found_objective
 
     return found_objective(model, clip, stage, generator)
 
 
-def scene_objective(model: MiningSupervision, clip: Clip, stage: str) -> Objective:
-    """Depth, pose and motion of B triplets (target, previous, next)."""
+def at_the_start(stage: Stage, config: MiningSupervisionConfig) -> bool:
+    """Whether all pixels have to be explained, also those that the unmoved neighbours explain better.
+
+    Those are most pixels to nets that know nothing yet, and to leave them out can teach that everything is far away.
+    """
+    begins = stage.name == "depth" and config.convention == "exact"
+    return begins and stage.done < config.everywhere * stage.steps
+
+
+def scene_objective(model: MiningSupervision, clip: Clip, stage: str, everywhere: bool = False) -> Objective:
+    """Depth, pose and motion of B triplets (target, previous, next); ``everywhere`` as in ``joint_terms``."""
     config = model.config
     if stage == "motion" and config.convention == "published":
         model.depth_net.train(), model.pose_net.train()  # their running statistics still move
@@ -53,7 +63,7 @@ def scene_objective(model: MiningSupervision, clip: Clip, stage: str) -> Objecti
             motion = joint.residual_motion(flow, seen.depth, transforms, intrinsics, gate, config.convention)
     with torch.autocast(target.device.type, enabled=False):
         found = joint.joint_terms(
-            pyramid(target), neighbours, depths, transforms, intrinsics, motion, config.convention
+            pyramid(target), neighbours, depths, transforms, intrinsics, motion, config.convention, everywhere
         )
         terms = means(found.terms)
         if stage == "final":
