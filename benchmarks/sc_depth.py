@@ -92,7 +92,7 @@ def depth_change(weights: Path | None, data: Path | None) -> None:
     from kinodepth.inference.model import load
 
     model = load("sc_depth_v1", weights).network if weights else network()
-    full, half = ScDepthPredictor(model), ScDepthPredictor(model, torch.bfloat16)
+    full, half = ScDepthPredictor(model), ScDepthPredictor(model, dtype=torch.bfloat16)
     if data is None:
         frames = [Frame("random", torch.rand(3, model.config.height, model.config.width))]
     else:
@@ -132,7 +132,7 @@ def main() -> None:
     model, frame = network(height=height, width=width), Frame("random", torch.rand(3, height, width))
     tasks: dict[str, Callable[[], object]] = {"timm resnet18 forward, float32": reference_forward(height, width)}
     for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        predictor = ScDepthPredictor(model, dtype)
+        predictor = ScDepthPredictor(model, dtype=dtype)
         tasks[f"depth forward, {name}"] = lambda predictor=predictor: predictor.step(frame, None)
     if not options.skip_training:
         for precision in ("fp32", "bf16"):

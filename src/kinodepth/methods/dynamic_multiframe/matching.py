@@ -6,17 +6,12 @@ SSIM is written with sums over windows of 9 pixels, X of the neighbour and Y of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from torch import Tensor
 
 from kinodepth.geometry.compiled import compiled, in_bands
+from kinodepth.methods.dynamic_multiframe.volume import C1, C2, Matcher
 
-if TYPE_CHECKING:
-    from kinodepth.methods.dynamic_multiframe.volume import Matcher
-
-C1, C2 = 0.01**2, 0.03**2
 # Of one minus SSIM, halved, and of the absolute difference.
 SHARES = {"ssim": (1.0, 0.0), "ssim_l1": (0.85, 0.15), "l1": (0.0, 1.0)}
 FIRST, SECOND = np.float32(81 * C1), np.float32(81 * C2)
