@@ -8,6 +8,7 @@ from kinodepth.evaluation.trajectory import (
     absolute_trajectory_error,
     kitti_text,
     relative_pose_error,
+    trajectory_errors,
     tum_text,
     umeyama,
 )
@@ -69,3 +70,15 @@ def test_texts():
     assert [float(v) for v in kitti_text(poses).splitlines()[0].split()] == pytest.approx(
         poses[0, :3].flatten().tolist()
     )
+
+
+def test_errors_of_a_trajectory_of_another_size_and_place():
+    true = walk(8)
+    turned = torch.eye(4, dtype=torch.float64)
+    turned[:3, :3] = torch.from_numpy(Rotation.from_rotvec([0.1, 0.2, -0.3]).as_matrix())
+    predicted = turned @ true
+    predicted[:, :3, 3] *= 0.25
+    found = trajectory_errors(predicted, true)
+    assert found["scale"] == pytest.approx(4)
+    assert max(value for name, value in found.items() if name not in ("poses", "scale")) < 1e-4
+    assert "snippet_m" not in trajectory_errors(predicted[:4], true[:4])

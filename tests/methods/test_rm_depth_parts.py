@@ -12,6 +12,7 @@ import torch
 from kinodepth import methods
 from kinodepth.cli.main import main
 from kinodepth.data.synthetic import sequence
+from kinodepth.evaluation.trajectory import absolute_trajectory_error
 from kinodepth.geometry.pose import invert, relative
 from kinodepth.geometry.sampling import resize
 from kinodepth.geometry.warp import rigid_flow
@@ -460,7 +461,7 @@ def test_other_outputs_are_refused(recording):
         list(wanted.predict(blind))
 
 
-def test_predict_writes_flow_motion_mask_and_poses(tmp_path):
+def test_predict_writes_flow_motion_mask_and_poses(tmp_path, capsys):
     save_weights(tmp_path / "rm.safetensors", wake(model()), "rm_depth")
     assert main(["synth", str(tmp_path / "clip"), "--frames", "3", "--size", "128x96"]) == 0
     out = tmp_path / "out"
@@ -478,3 +479,13 @@ def test_predict_writes_flow_motion_mask_and_poses(tmp_path):
     assert np.allclose(kitti[0].reshape(3, 4), np.eye(4)[:3])
     assert np.allclose(tum[:, 1:4], kitti.reshape(3, 3, 4)[:, :, 3], atol=1e-6)
     assert np.allclose(stored.cam_to_world.numpy()[:3], kitti[-1].reshape(3, 4), atol=1e-6)
+
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--data", str(tmp_path / "clip"), "--out", str(tmp_path / "scores")]) == 0
+    found = json.loads((tmp_path / "scores" / "evaluation.json").read_text())["trajectory"]
+    true = torch.from_numpy(np.loadtxt(tmp_path / "clip" / "poses.txt", usecols=range(1, 17)).reshape(-1, 4, 4))
+    predicted = torch.eye(4, dtype=torch.float64).repeat(3, 1, 1)
+    predicted[:, :3] = torch.from_numpy(kitti.reshape(3, 3, 4))
+    assert found["ate_m"] == pytest.approx(absolute_trajectory_error(predicted, true), rel=1e-3)
+    assert found["poses"] == 3
+    assert "predicted trajectory: poses 3" in capsys.readouterr().out

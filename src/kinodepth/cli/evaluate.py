@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from kinodepth.data.predictions import Predictions
     from kinodepth.evaluation import Protocol, Result
     from kinodepth.types import Prediction, Sequence
 
@@ -126,8 +127,24 @@ def _score(task: _Task, predictions: Path, sequence: Sequence, folder: Path) -> 
     }
     facts: dict[str, Any] = {"predictions": str(source), "data": task.data, **about}
     facts["command"] = " ".join(["kinodepth", *sys.argv[1:]])
+    predicts_poses = "poses" in ours.about.get("outputs", {}) or "poses_by" in ours.about
+    if predicts_poses and (errors := _trajectory(ours, same)):
+        facts["trajectory"] = errors
+        print("predicted trajectory: " + ", ".join(f"{name} {value:.6g}" for name, value in errors.items()))
     write(folder, results, ours, sequence, facts)
     return results
+
+
+def _trajectory(predictions: Predictions, sequence: Sequence) -> dict[str, float]:
+    """Errors of the predicted poses where the recording has some too; nothing for fewer than two."""
+    import torch
+
+    from kinodepth.evaluation.trajectory import trajectory_errors
+
+    poses = [(predictions.frames[record.name]["cam_to_world"], record.cam_to_world) for record in sequence.records]
+    pairs = [(torch.tensor(own, dtype=torch.float64), true) for own, true in poses if true is not None]
+    known = [(own, true) for own, true in pairs if torch.isfinite(true).all()]
+    return trajectory_errors(*map(torch.stack, zip(*known))) if len(known) > 1 else {}
 
 
 def _score_all(task: _Task, predictions: Path, sequences: list[Sequence], folder: Path) -> None:

@@ -13,6 +13,8 @@ from torch import Tensor
 from kinodepth.geometry.pose import matrix_to_quaternion
 from kinodepth.types import InputError
 
+SNIPPET = 5  # frames
+
 
 class Similarity(NamedTuple):
     """y = scale * rotation @ x + translation."""
@@ -104,3 +106,18 @@ def snippet_errors(predicted: Tensor, true: Tensor, length: int = 5) -> tuple[fl
     starts = range(len(true) - length + 1)
     errors = torch.tensor([snippet_error(predicted[i : i + length], true[i : i + length]) for i in starts])
     return float(errors.mean()), float(errors.std(correction=0))
+
+
+def trajectory_errors(predicted: Tensor, true: Tensor) -> dict[str, float]:
+    """What ``kinodepth evaluate`` says of a predicted trajectory against poses in metres, frame by frame.
+
+    ATE after alignment by rotation, shift and scale; RPE from each frame to the next with that scale, in metres and
+    degrees; the error of snippets of five frames where there are as many (each with a scale of its own).
+    """
+    scale = umeyama(predicted[:, :3, 3], true[:, :3, 3]).scale
+    moved, turned = relative_pose_error(predicted, true, scale=scale)
+    found = {"poses": float(len(true)), "scale": scale, "ate_m": absolute_trajectory_error(predicted, true)}
+    found |= {"rpe_m": moved, "rpe_degrees": turned}
+    if len(true) >= SNIPPET:
+        found["snippet_m"], found["snippet_std_m"] = snippet_errors(predicted, true, SNIPPET)
+    return found
