@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from kinodepth.geometry import cost_volume
 from kinodepth.geometry.cost_volume import plane_sweep_volume
 from kinodepth.geometry.depth import plane_depths
 from kinodepth.geometry.pose import euler_to_matrix, pose_matrix
@@ -69,13 +70,13 @@ def test_is_the_pixel_by_pixel_twin(move, convention):
 
 
 @pytest.mark.parametrize("convention", ["exact", "published"])
-def test_both_forms_agree_on_views_and_batches(convention):
+def test_both_forms_agree_on_views_and_batches(convention, monkeypatch):
     inputs = scene(40, 52, views=tuple(MOVES)[:3], batch=2)
-    gathered = plane_sweep_volume(*inputs, convention)
-    with_gradients = plane_sweep_volume(inputs[0].requires_grad_(), *inputs[1:], convention)
-    assert with_gradients.requires_grad
-    assert not gathered.requires_grad
-    torch.testing.assert_close(gathered, with_gradients.detach(), rtol=0, atol=2e-5)
+    swept = plane_sweep_volume(*inputs, convention)
+    monkeypatch.setattr(cost_volume._Swept, "apply", cost_volume._sampled_volume)
+    sampled = plane_sweep_volume(*inputs, convention)
+    assert swept.count_nonzero() > swept.numel() / 4
+    torch.testing.assert_close(swept, sampled, rtol=0, atol=2e-5)
 
 
 def test_identity_reproduces_self_correlation_unless_published():
@@ -122,7 +123,7 @@ def test_autocast_does_not_round_pixels():
 @pytest.mark.parametrize("convention", ["exact", "published"])
 @pytest.mark.parametrize("views", [*((move,) for move in MOVES), tuple(MOVES)], ids="+".join)
 def test_gradients_in_float32_are_those_of_the_sampler_in_float64(views, convention):
-    """They take different ways. Tiles at the edge are not full, and of some of their planes nothing is in view."""
+    """They take different ways. Of some planes nothing is in view."""
     found = []
     for dtype in (torch.float32, torch.float64):
         reference, measured, *rest = scene(40, 52, views=views, batch=2, dtype=dtype)

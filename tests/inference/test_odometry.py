@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from os.path import relpath
 
 import pytest
 import torch
@@ -65,9 +67,11 @@ def test_what_cannot_be_put_together_is_named(unposed):
     with pytest.raises(InputError, match="sc_depth_v2 cannot predict poses"):
         with_odometry(model("dynamic_multiframe"), model("sc_depth_v2"))
     with pytest.raises(InputError, match="sees no depth in a frame without pose"):
-        list(with_odometry(load("deep_video_mvs"), model("rm_depth")).predict(unposed))
-    with pytest.raises(InputError, match="give --poses RUN of a method that predicts them"):
+        with_odometry(load("deep_video_mvs"), model("rm_depth"))
+    with pytest.raises(InputError, match="--poses RUN"):
         model("dynamic_multiframe").check(unposed)
+    with pytest.raises(InputError, match=re.escape("(see docs/data.md) or use a method")):
+        load("deep_video_mvs").check(unposed)
 
 
 def test_commands_take_the_run_of_a_pose_network(tmp_path, unposed, capsys):
@@ -82,10 +86,15 @@ def test_commands_take_the_run_of_a_pose_network(tmp_path, unposed, capsys):
     words = [str(files[0]), str(video)]
     assert main(["predict", *words, "--out", str(out)]) != 0
     assert "--poses RUN" in capsys.readouterr().err
-    assert main(["predict", *words, "--poses", str(files[1]), "--out", str(out)]) == 0
+    assert main(["predict", *words, "--poses", "poses.txt", "--out", str(out)]) != 0
+    assert "poses.txt is no run folder or weights file" in capsys.readouterr().err
+    for poses in (files[1], relpath(files[1])):  # the same job
+        assert main(["predict", *words, "--poses", str(poses), "--out", str(out)]) == 0
     told = json.loads((out / "prediction.json").read_text())
     assert (told["scale"], told["poses_by"]["method"]) == ("up_to_scale", "rm_depth")
     assert "up to scale" in (out / "report.html").read_text().replace("_", " ")
+    (video / "intrinsics.json").unlink()
     live = tmp_path / "live"
-    assert main(["live", *words, "--poses", str(files[1]), "--out", str(live)]) == 0
+    words = [*words, "--poses", str(files[1]), "--fov", "60"]
+    assert main(["live", *words, "--out", str(live)]) == 0
     assert json.loads((live / "prediction.json").read_text())["scale"] == "up_to_scale"

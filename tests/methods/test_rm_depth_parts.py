@@ -489,3 +489,5 @@ def test_predict_writes_flow_motion_mask_and_poses(tmp_path, capsys):
     assert found["ate_m"] == pytest.approx(absolute_trajectory_error(predicted, true), rel=1e-3)
     assert found["poses"] == 3
     assert "predicted trajectory: poses 3" in capsys.readouterr().out
+    (out / "frames.jsonl").unlink()  # as an interrupted job leaves it
+    assert main(["evaluate", str(out), "--data", str(tmp_path / "clip"), "--out", str(tmp_path / "scores")]) == 0

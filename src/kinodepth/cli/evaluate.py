@@ -128,7 +128,7 @@ def _score(task: _Task, predictions: Path, sequence: Sequence, folder: Path) -> 
     facts: dict[str, Any] = {"predictions": str(source), "data": task.data, **about}
     facts["command"] = " ".join(["kinodepth", *sys.argv[1:]])
     predicts_poses = "poses" in ours.about.get("outputs", {}) or "poses_by" in ours.about
-    if predicts_poses and (errors := _trajectory(ours, same)):
+    if predicts_poses and (errors := _trajectory(ours, sequence)):
         facts["trajectory"] = errors
         print("predicted trajectory: " + ", ".join(f"{name} {value:.6g}" for name, value in errors.items()))
     write(folder, results, ours, sequence, facts)
@@ -141,9 +141,10 @@ def _trajectory(predictions: Predictions, sequence: Sequence) -> dict[str, float
 
     from kinodepth.evaluation.trajectory import trajectory_errors
 
-    poses = [(predictions.frames[record.name]["cam_to_world"], record.cam_to_world) for record in sequence.records]
-    pairs = [(torch.tensor(own, dtype=torch.float64), true) for own, true in poses if true is not None]
-    known = [(own, true) for own, true in pairs if torch.isfinite(true).all()]
+    poses = {name: row["cam_to_world"] for name, row in predictions.frames.items() if row.get("cam_to_world")}
+    both = [(poses[record.name], record.cam_to_world) for record in sequence.records if record.name in poses]
+    pairs = [(torch.tensor(own, dtype=torch.float64), true) for own, true in both if true is not None]
+    known = [(own, true) for own, true in pairs if own.isfinite().all() and true.isfinite().all()]
     return trajectory_errors(*map(torch.stack, zip(*known))) if len(known) > 1 else {}
 
 

@@ -77,25 +77,26 @@ def run(
     from kinodepth.data.live import in_real_time, is_device, recorded
     from kinodepth.inference import live
     from kinodepth.inference.live_folder import LiveFolder
-    from kinodepth.inference.model import load, with_odometry
+    from kinodepth.inference.model import is_ours, load, with_odometry
     from kinodepth.types import InputError, Sequence
 
     loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
-    if poses is not None and (Path(poses).suffix == ".safetensors" or (Path(poses) / "checkpoints").is_dir()):
+    if poses is not None and is_ours(poses):
         loaded, poses = with_odometry(loaded, load(poses, device=device, precision=precision)), None
     needs = loaded.needs
     stop, counters = Event(), live.Counters()
     take = live.latest if (frames or ("latest" if is_device(source) else "all")) == "latest" else live.every
-    given = _frames(source, follow, size, fps, stop)
+    given, camera = _frames(source, follow, size, fps, stop), _camera(intrinsics, fov)
     if isinstance(given, Sequence):
         if poses is None:
-            loaded.check(given)
+            loaded.check(given, frozenset() if camera is None else frozenset({"camera"}))
         given = recorded(given, needs) if take is live.every else in_real_time(recorded(given, needs))
     elif poses is None and "cam_to_world" in needs:
-        raise InputError(f"{source} has no poses, {loaded.method.name} needs them; give --poses FILE or --poses -")
+        run = ", or a RUN that predicts them" if loaded.method.one_picture else ""
+        raise InputError(f"{source} has no poses, {loaded.method.name} needs them; give --poses FILE or --poses -{run}")
     taken = take(given, counters, stop)
     feed = None if poses is None else _feed(poses, pose_format, tolerance, wait, stop)
-    stream = live.posed(taken, counters, feed, _camera(intrinsics, fov), offset)
+    stream = live.posed(taken, counters, feed, camera, offset)
     command = " ".join(["kinodepth", *sys.argv[1:]])
     parts = tuple(part.strip() for part in save.split(",") if part.strip())
     place: Any = nullcontext() if out is None else LiveFolder(Path(out), loaded, source, parts, resolution, command)
@@ -133,11 +134,14 @@ def _feed(
     poses: str, kind: Literal["tum", "kitti", "json"] | None, tolerance: float, wait: float, stop: Event
 ) -> PoseFeed:
     import sys
+    import warnings
     from pathlib import Path
 
     from kinodepth.data import trajectory
 
     path = Path(poses)
+    if poses != "-" and not path.exists():
+        warnings.warn(f"--poses {poses} does not exist yet; until it does frames have no pose", stacklevel=2)
     lines = trajectory.StreamLines(sys.stdin) if poses == "-" else trajectory.FileLines(path)
     kind = kind or ("json" if poses == "-" else trajectory.kind_of(path))
     return trajectory.PoseFeed(lines, kind, tolerance, wait, sleep=stop.wait)

@@ -55,7 +55,7 @@ def run(
         format: format of the source; default: detected
         fov: horizontal field of view in degrees, for a source without intrinsics
         poses: run folder or weights file whose poses to use, for a method that needs some and a video without; depth is
-            then known up to one factor
+            then known up to one factor (dynamic_multiframe)
         overwrite: drop predictions of another source or with other settings in the output folder
     """
     import sys
@@ -68,7 +68,8 @@ def run(
     from kinodepth.data import open_sequence
     from kinodepth.engine.recordings import with_camera
     from kinodepth.inference.job import Options, Summary, predict_folder
-    from kinodepth.inference.model import load, with_odometry, with_outputs
+    from kinodepth.inference.model import is_ours, load, with_odometry, with_outputs
+    from kinodepth.types import InputError
     from kinodepth.visualization.colormap import parse_range
 
     if source is None:
@@ -79,6 +80,11 @@ def run(
     loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
     loaded = with_outputs(loaded, [part.strip() for part in outputs.split(",") if part.strip()])
     if poses is not None:
+        if not is_ours(poses):
+            raise InputError(
+                f"--poses {poses} is no run folder or weights file of kinodepth; expected those of a method that "
+                "predicts poses, as rm_depth; recorded poses belong into the folder of the recording (docs/data.md)"
+            )
         loaded = with_odometry(loaded, load(poses, device=device, precision=precision))
     sequence = open_sequence(source, format=format)
     if fov is not None:

@@ -38,10 +38,10 @@ def inverse_intrinsics(intrinsics: Tensor) -> Tensor:
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
-def plane_rays(matrix: Tensor, height: int, width: int, top: int = 0) -> Tensor:
-    """Apply ``... x 3 x 3`` matrices to the homogeneous pixels (x, y, 1), y from ``top`` on: ``... x 3 x H x W``."""
+def plane_rays(matrix: Tensor, height: int, width: int) -> Tensor:
+    """Apply ``... x 3 x 3`` matrices to the homogeneous pixels (x, y, 1): ``... x 3 x H x W``."""
     x = torch.arange(width, dtype=matrix.dtype, device=matrix.device)
-    y = torch.arange(top, top + height, dtype=matrix.dtype, device=matrix.device)[:, None]
+    y = torch.arange(height, dtype=matrix.dtype, device=matrix.device)[:, None]
     across, down, constant = matrix[..., None, None].unbind(-3)
     return (across * x + constant) + down * y  # one row plus one column: a single pass over the picture
 

@@ -20,7 +20,8 @@ FREEDOM = {"contract", "reassoc", "nsz", "arcp"}
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` of NumPy arrays and numbers as machine code, which other threads may run at the same time.
 
-    Indices should be unsigned: Python's meaning of negative ones keeps a loop from being vectorised.
+    Indices should be unsigned: Python's meaning of negative ones keeps a loop from being vectorised. What is kept is
+    made anew when the file of ``function`` changes, so a loop takes constants of other files as arguments.
     """
     jit = partial(numba.njit, nogil=True, fastmath=FREEDOM, error_model="numpy")
     try:

@@ -50,20 +50,19 @@ def swept_gradients(
     """
     (views, channels), (height, width) = measurements.shape[:2], reference.shape[-2:]
     features, of_scores = _last(reference), _last(of_volume) / (views * channels)
-    of_features = features.new_zeros(views, *features.shape)
-    tables = [_framed(view[None])[0] for view in measurements]
-    of_tables = [torch.zeros_like(table) for table in tables]
+    of_features, table = features.new_zeros(views, *features.shape), _framed(measurements)[0]
+    of_table = torch.zeros_like(table)
+    each = tuple(maps.view(views, -1, channels).numpy() for maps in (table, of_table))
+    (lines, planes), found = _geometry(at_infinity, shift, depths), of_features.numpy()
+    arrays = features.numpy(), of_scores.numpy()
 
     def run(first: int, last: int) -> None:
         for view in range(first, last):
-            geometry = _geometry(at_infinity[view : view + 1], shift[view : view + 1], depths)
-            arrays = (
-                value.numpy() for value in (features, tables[view], of_scores, of_features[view], of_tables[view])
-            )
-            _sweep_back(*arrays, width + 2, *geometry, exact)
+            own = each[0][view], found[view], each[1][view], width + 2, lines[view : view + 1]
+            _sweep_back(*arrays, *own, planes, exact)
 
     in_bands(run, views)
-    inner = torch.stack(of_tables).view(views, height + 2, width + 2, channels)[:, 1:-1, 1:-1]
+    inner = of_table.view(views, height + 2, width + 2, channels)[:, 1:-1, 1:-1]
     return of_features.sum(0).movedim(2, 0), inner.movedim(3, 1)
 
 
@@ -80,7 +79,7 @@ def _framed(measurements: Tensor) -> tuple[Tensor, int]:
 def _geometry(at_infinity: Tensor, shift: Tensor, depths: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """V x 3 x 4, of which (x, y, 1, 1 / depth) gives homogeneous pixels of the framed maps, and the depths."""
     framed = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]])  # the table's pixel 1 is the map's 0
-    lines = product(framed, torch.cat((at_infinity, shift[..., None]), 2))
+    lines = product(framed, torch.cat((at_infinity, shift[..., None]), 2).detach())
     return lines.contiguous().numpy(), depths.contiguous().numpy()
 
 
@@ -139,7 +138,7 @@ def _sweep(first, last, features, table, wide, lines, depths, exact, volume):  #
 
 @compiled
 def _sweep_back(  # type: ignore[no-untyped-def]
-    features, table, of_scores, of_features, of_table, wide, lines, depths, exact
+    features, of_scores, table, of_features, of_table, wide, lines, depths, exact
 ):
     """Add the gradients of one view's table and of the features to ``of_table`` and ``of_features``."""
     planes, channels = len(depths), np.uintp(features.shape[2])

@@ -168,7 +168,10 @@ def _metadata(model: DepthModel, sequence: Sequence, options: Options) -> dict[s
     described = describe(model, str(source), options.resolution)
     frames = [record.name for record in sequence.records]
     size = source.stat().st_size if source.is_file() else None
-    told = json.dumps({**described, "weights": None, "frames": frames, "size": size}, sort_keys=True, default=str)
+    known = {**described, "weights": None, "frames": frames, "size": size}
+    if "poses_by" in known:
+        known["poses_by"] = {**known["poses_by"], "weights": None}  # wherever they lie: their hash is there
+    told = json.dumps(known, sort_keys=True, default=str)
     return {**described, "settings": hashlib.sha256(told.encode()).hexdigest(), "command": options.command}
 
 

@@ -81,18 +81,22 @@ class DepthModel:
         for index in range(len(sequence)) if indices is None else indices:
             yield sequence.read(index, self.needs)
 
-    def check(self, sequence: Sequence) -> None:
-        """Raise ``InputError`` unless ``sequence`` has frames and provides what the method needs."""
+    def check(self, sequence: Sequence, elsewhere: frozenset[str] = frozenset()) -> None:
+        """Raise ``InputError`` unless ``sequence`` has frames and provides what the method needs and does not get from
+        ``elsewhere``."""
         if len(sequence) == 0:
             raise InputError(f"{sequence.source or sequence.name} has no frames; expected at least one image")
-        missing = self.method.requires.missing(self.needs, sequence)
+        missing = self.method.requires.missing(self.needs - elsewhere, sequence)
         if missing:
-            poses = ", give --poses RUN of a method that predicts them" if "cam_to_world" in missing else ""
+            hint = ", take it from a pose network (predict --poses RUN)" if self._could_have_poses(missing) else ""
             raise InputError(
                 f"{sequence.source or sequence.name} has no {', '.join(missing)} for every frame; {self.method.name} "
-                f"needs that to predict; add it to the folder (see docs/data.md){poses} or use a method without this "
+                f"needs that to predict; add it to the folder (see docs/data.md){hint} or use a method without this "
                 "need"
             )
+
+    def _could_have_poses(self, missing: list[str]) -> bool:
+        return missing == ["cam_to_world"] and self.method.one_picture
 
 
 def load(
@@ -151,11 +155,16 @@ def with_outputs(model: DepthModel, names: Iterable[str]) -> DepthModel:
 def with_odometry(model: DepthModel, poses: DepthModel) -> DepthModel:
     """``model`` fed with the poses that ``poses`` predicts; its depth is then known up to one factor.
 
-    Raises ``InputError`` if the one has no use for poses or the other does not predict them.
+    Raises ``InputError`` if the one has no use for poses of another unit or the other does not predict them.
     """
+    name = model.method.name
     if "cam_to_world" not in model.method.requires.inference:
+        raise InputError(f"{name} does without poses; expected a method that needs some; leave --poses out")
+    if not model.method.one_picture:
+        able = ", ".join(other for other in methods.available() if methods.load(other).one_picture)
         raise InputError(
-            f"{model.method.name} does without poses; expected a method that needs some; leave --poses out"
+            f"{name} sees no depth in a frame without pose, by which predicted poses could be scaled; expected one of "
+            f"{able}; use that, or record poses (docs/data.md)"
         )
     return replace(model, odometry=with_outputs(poses, ["poses"]))
 
@@ -209,6 +218,11 @@ def choose_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):
         raise InputError(f"device {name!r} is not here; expected auto, cpu, cuda, cuda:N or mps; use auto") from None
     return device
+
+
+def is_ours(path: str | Path) -> bool:
+    """Whether ``path`` is a run folder or a weights file of kinodepth, which know their method."""
+    return Path(path).suffix == ".safetensors" or (Path(path) / "checkpoints").is_dir()
 
 
 def find_weights(path: str | Path) -> Path:

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 from kinodepth.methods.base import Predictor
 from kinodepth.types import Frame, InputError, Prediction
 
-TRIES = 8  # more frames than any method waits for its first prediction
-
 
 class State(NamedTuple):
     """Of the two predictors; ``factor`` takes translations from the unit of the poses to that of the depth."""
@@ -23,7 +21,7 @@ class SelfPosedPredictor:
     """``depth`` fed with the poses that ``poses`` predicts, frame by frame; what comes out is marked up to scale.
 
     The two need not share a unit. Translations are multiplied by one factor, that of their depths of the first frame in
-    the median, where ``depth`` sees the frame without a pose. Raises ``InputError`` if it gives no depth then.
+    the median, where ``depth`` sees the frame without a pose (``Method.one_picture``).
     """
 
     def __init__(self, depth: Predictor, poses: Predictor) -> None:
@@ -46,12 +44,7 @@ class SelfPosedPredictor:
 
     def _of_one_picture(self, frame: Frame) -> float:
         """The median depth of ``frame`` to the method that has no pose to go by: repeated, until it answers."""
-        alone, state = replace(frame, cam_to_world=None), self.depth.init()
-        for _ in range(TRIES):
+        alone, state, prediction = replace(frame, cam_to_world=None), self.depth.init(), None
+        while prediction is None:  # as many frames as it waits for neighbours
             prediction, state = self.depth.step(alone, state)
-            if prediction is not None:
-                return float(prediction.depth.median())
-        raise InputError(
-            "the method sees no depth in a frame without pose, by which predicted poses could be scaled; expected one "
-            "that does, as dynamic_multiframe, or recorded poses (docs/data.md)"
-        )
+        return float(prediction.depth.median())

@@ -125,7 +125,8 @@ class Method:
     sentences that say so. ``card`` is the path of CARD.md, ``shipped`` that of weights we trained, if there are.
     ``outputs`` are what can be predicted besides depth, each with the fields that it needs of a frame: a method that
     has any takes the wanted names as second argument of ``predictor``. Names: ``flow``, ``motion``, ``mask``
-    (maps in ``Prediction.outputs``), ``poses`` (``cam_to_world``).
+    (maps in ``Prediction.outputs``), ``poses`` (``cam_to_world``). ``one_picture``: a method that needs poses sees
+    depth in a frame without one too, by which poses in another unit can be scaled.
     """
 
     name: str
@@ -143,3 +144,4 @@ class Method:
     shipped: Path | None = None
     outputs: Mapping[str, frozenset[str]] = field(default_factory=dict)
     adapt: Callable[[Any, list[Sequence]], tuple[Any, list[str]]] | None = None
+    one_picture: bool = False

@@ -24,5 +24,6 @@ DYNAMIC_MULTIFRAME = Method(
     card=Path(__file__).with_name("CARD.md"),
     validate=later(f"{__name__}.objective", "validate"),
     adapt=later(f"{__name__}.planes", "adapt"),
+    one_picture=True,
 )
 METHODS = {DYNAMIC_MULTIFRAME.name: DYNAMIC_MULTIFRAME}

@@ -14,7 +14,6 @@ from kinodepth.methods.dynamic_multiframe.volume import C1, C2, Matcher
 
 # Of one minus SSIM, halved, and of the absolute difference.
 SHARES = {"ssim": (1.0, 0.0), "ssim_l1": (0.85, 0.15), "l1": (0.0, 1.0)}
-FIRST, SECOND = np.float32(81 * C1), np.float32(81 * C2)
 ZERO, ONE, TWO, NINE, HALF = (np.float32(value) for value in (0, 1, 2, 9, 0.5))
 NEAREST, TINY = np.float32(1e-6), np.float32(1e-7)
 
@@ -40,7 +39,7 @@ def swept_errors(
     """
     tensors = framed, key, *sums, rays, shift, closeness
     arrays = tuple(tensor.contiguous().numpy() for tensor in tensors)
-    weights = np.array(how.channels, np.float32), np.array(SHARES[how.matching], np.float32)
+    weights = (np.array(values, np.float32) for values in (how.channels, SHARES[how.matching], (81 * C1, 81 * C2)))
     settings = how.patch // 2, above, how.border, how.convention == "exact"
     found = errors.numpy(), seen.numpy()
     in_bands(lambda first, last: _sweep(first, last, *arrays, *weights, *settings, *found), errors[:, :, 0, 0].numel())
@@ -59,6 +58,7 @@ def _sweep(  # type: ignore[no-untyped-def]
     closeness,
     channels,
     shares,
+    constants,
     half,
     above,
     border,
@@ -82,7 +82,7 @@ def _sweep(  # type: ignore[no-untyped-def]
         for channel in range(3):
             of_key, weights = key[view // views, channel], shares * channels[channel]
             sums = total[view // views, channel], square[view // views, channel]
-            _compare(warped[channel], of_key, sums, weights, raw)
+            _compare(warped[channel], of_key, sums, weights, constants, raw)
         _average(raw, half, above, errors[view, plane])
 
 
@@ -113,8 +113,9 @@ def _warp(image, places, pixels, warped):  # type: ignore[no-untyped-def]
     """Read ``image`` at ``pixels``, beyond the border as at the border: 3 x W+2. Both others are written over."""
     high, wide = image.shape[1:]
     for x in range(pixels.shape[1]):
-        u = min(max(pixels[0, x], ZERO), np.float32(wide - 1))
-        v = min(max(pixels[1, x], ZERO), np.float32(high - 1))
+        u, v = pixels[0, x], pixels[1, x]
+        u, v = (u if u > 0 else ZERO), (v if v > 0 else ZERO)  # also what is not a number
+        u, v = min(u, np.float32(wide - 1)), min(v, np.float32(high - 1))
         column, row = min(np.int32(u), np.int32(wide - 2)), min(np.int32(v), np.int32(high - 2))
         places[x] = row * np.int32(wide) + column
         pixels[0, x], pixels[1, x] = u - np.float32(column), v - np.float32(row)
@@ -130,14 +131,15 @@ def _warp(image, places, pixels, warped):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _compare(other, own, own_sums, weights, errors):  # type: ignore[no-untyped-def]
+def _compare(other, own, own_sums, weights, constants, errors):  # type: ignore[no-untyped-def]
     """Add one channel's error, ``weights`` of one minus SSIM and of the absolute difference, to ``errors`` h x W.
 
-    ``other`` and ``own`` h+2 x W+2; ``own_sums`` h x W over windows, of ``own`` and of its square.
+    ``other`` and ``own`` h+2 x W+2; ``own_sums`` h x W over windows, of ``own`` and of its square; ``constants``
+    81 C1 and 81 C2.
     """
     wide = other.shape[1]
     total, power, cross = np.empty(wide, np.float32), np.empty(wide, np.float32), np.empty(wide, np.float32)
-    unlike, apart = HALF * weights[0], weights[1]
+    unlike, apart, (first, second) = HALF * weights[0], weights[1], constants
     for y in range(len(errors)):
         for x in range(wide):
             a, b, c = other[y, x], other[y + 1, x], other[y + 2, x]
@@ -148,7 +150,7 @@ def _compare(other, own, own_sums, weights, errors):  # type: ignore[no-untyped-
             both, squares = TWO * sum_ * mine, sum_ * sum_ + mine * mine
             covariance = TWO * NINE * (cross[x] + cross[x + 1] + cross[x + 2]) - both
             variances = NINE * (power[x] + power[x + 1] + power[x + 2] + own_sums[1][y, x]) - squares
-            alike = (both + FIRST) * (covariance + SECOND) / ((squares + FIRST) * (variances + SECOND))
+            alike = (both + first) * (covariance + second) / ((squares + first) * (variances + second))
             difference = abs(other[y + 1, x + 1] - own[y + 1, x + 1])
             errors[y, x] += unlike * (ONE - alike) + apart * difference
 

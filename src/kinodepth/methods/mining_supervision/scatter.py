@@ -9,7 +9,7 @@ from torch import Tensor
 from kinodepth.geometry.camera import MIN_Z
 from kinodepth.geometry.compiled import compiled, in_bands
 
-ONE, HALF, TINY, NEAREST = np.float32(1), np.float32(0.5), np.float32(1e-5), np.float32(MIN_Z)
+ONE, HALF, TINY = np.float32(1), np.float32(0.5), np.float32(1e-5)
 
 
 def nearest_points(
@@ -24,14 +24,14 @@ def nearest_points(
     source, closest = torch.full((batch, height * width), -1), torch.full((batch, height * width), -torch.inf)
     motion = depth.new_zeros(1, 3, 1, 1) if moved is None else moved
     inputs = (value.float().contiguous().numpy() for value in (depth[:, 0], matrix, shift, motion))
-    arrays = *inputs, moved is not None, finer, exact, closest.numpy(), source.numpy()
+    arrays = *inputs, moved is not None, finer, np.float32(MIN_Z), exact, closest.numpy(), source.numpy()
     in_bands(lambda first, last: _scatter(first, last, *arrays), batch)
     return source.clamp(min=0), source >= 0
 
 
 @compiled
 def _scatter(  # type: ignore[no-untyped-def]
-    first, last, depth, matrix, shift, moved, moves, finer, exact, closest, source
+    first, last, depth, matrix, shift, moved, moves, finer, nearest, exact, closest, source
 ):
     """Write the largest inverse depth that falls on each pixel, ``closest``, and whose it is, ``source``."""
     height, width = depth.shape[1:]
@@ -54,7 +54,7 @@ def _scatter(  # type: ignore[no-untyped-def]
                     z += moved[item, 2, line, column // finer]
                 if exact:
                     x, y = x / z + HALF, y / z + HALF
-                    lands = (x >= 0) & (x < wide) & (y >= 0) & (y < high) & (z > NEAREST) & (d > 0)
+                    lands = (x >= 0) & (x < wide) & (y >= 0) & (y < high) & (z > nearest) & (d > 0)
                 else:
                     x, y = x / (z + TINY), y / (z + TINY)
                     lands = (x > -1) & (x < wide) & (y > -1) & (y < high) & (z != 0)
