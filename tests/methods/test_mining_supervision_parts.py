@@ -276,7 +276,7 @@ def test_at_first_every_pixel_has_to_be_explained():
 
 
 @pytest.mark.long
-def test_masks_are_found_stage_by_stage(tmp_path):
+def test_masks_are_found_stage_by_stage(tmp_path, recwarn):
     method = load("mining_supervision")
     settings = {"height": 64, "width": 96, "batch_size": 2, "found_batch": 2, "pretrained": False, "flow_net": "small"}
     found = {"masks": "found", "slot_size": 32, "detector_side": 64, "detector_rounds": 2}
@@ -300,3 +300,5 @@ def test_masks_are_found_stage_by_stage(tmp_path):
     frame = given.read(1)
     assert {"objects", "objects_previous", "objects_next", "moving_objects", "road"} <= set(frame.masks)
     assert frame.masks["objects"].shape == (1, 64, 96)
+    # The nets were never trained: their motion has no objects.
+    assert any("no object was found that moves by itself" in str(warning.message) for warning in recwarn)

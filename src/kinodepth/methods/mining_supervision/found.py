@@ -3,6 +3,7 @@ mining_supervision 7)."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -180,15 +181,24 @@ def make_slots(model: nn.Module, sequence: Sequence) -> Iterator[tuple[str, Mapp
 
 
 def make_ground(model: nn.Module, sequence: Sequence) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-    """Road, and the first objects above it."""
+    """Road, and the first objects above it. Warns of a recording without any: later stages have nothing to go by."""
     assert isinstance(model, MiningSupervision)
+    count = 0
     for name, clip in _frames(model, sequence, frozenset({DEPTH, MOTION, SLOT})):
         features = ground.ground_features(clip.images[:, 0], clip.extra["scene_depth"][:, 0])
         road = model.ground_net(features)[0] > 0
         back, ahead = clip.extra["motion"][0, 0].split(2)
         moving = moving_region(back, ahead, model.config.moving_pixels)
         objects = detections.first_objects(clip.masks["slots"][0, 0], moving, road[0], LEAST)
+        count += len(objects)
         yield name, {ROAD: road.cpu(), FOUND: stack_ids(objects.cpu())}
+    if not count:
+        warnings.warn(
+            f"{sequence.name}: no object was found that moves by itself; expected some that move "
+            f"{model.config.moving_pixels:g} pixels or more beyond the camera's motion; train stage joint longer "
+            "(--set joint_steps), or give masks (kinodepth masks)",
+            stacklevel=2,
+        )
 
 
 def make_found(model: nn.Module, sequence: Sequence, number: int) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
