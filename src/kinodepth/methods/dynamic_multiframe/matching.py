@@ -39,10 +39,11 @@ def swept_errors(
     """
     tensors = framed, key, *sums, rays, shift, closeness
     arrays = tuple(tensor.contiguous().numpy() for tensor in tensors)
-    weights = (np.array(values, np.float32) for values in (how.channels, SHARES[how.matching], (81 * C1, 81 * C2)))
-    settings = how.patch // 2, above, how.border, how.convention == "exact"
+    settings = how.channels, SHARES[how.matching], (81 * C1, 81 * C2)
+    weights = tuple(np.array(values, np.float32) for values in settings)
+    window = how.patch // 2, above, how.border, how.convention == "exact"
     found = errors.numpy(), seen.numpy()
-    in_bands(lambda first, last: _sweep(first, last, *arrays, *weights, *settings, *found), errors[:, :, 0, 0].numel())
+    in_bands(lambda first, last: _sweep(first, last, *arrays, *weights, *window, *found), errors[:, :, 0, 0].numel())
 
 
 @compiled
