@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kinodepth.data.live import Numbered
     from kinodepth.data.trajectory import PoseFeed
     from kinodepth.inference.live import Counters
+    from kinodepth.inference.model import DepthModel
     from kinodepth.types import Camera, Sequence
 
 EXAMPLES = """
@@ -77,26 +78,21 @@ def run(
     from kinodepth.data.live import in_real_time, is_device, recorded
     from kinodepth.inference import live
     from kinodepth.inference.live_folder import LiveFolder
-    from kinodepth.inference.model import is_ours, load, with_odometry
-    from kinodepth.types import InputError, Sequence
+    from kinodepth.inference.model import is_ours, load, load_odometry, with_odometry
+    from kinodepth.types import Sequence
 
     loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
     if poses is not None and is_ours(poses):
-        loaded, poses = with_odometry(loaded, load(poses, device=device, precision=precision)), None
-    needs = loaded.needs
+        loaded, poses = with_odometry(loaded, load_odometry(poses, loaded)), None
     stop, counters = Event(), live.Counters()
     take = live.latest if (frames or ("latest" if is_device(source) else "all")) == "latest" else live.every
     given, camera = _frames(source, follow, size, fps, stop), _camera(intrinsics, fov)
+    if poses is None:
+        _check(loaded, given, source, frozenset() if camera is None else frozenset({"camera"}))
     if isinstance(given, Sequence):
-        if poses is None:
-            loaded.check(given, frozenset() if camera is None else frozenset({"camera"}))
-        given = recorded(given, needs) if take is live.every else in_real_time(recorded(given, needs))
-    elif poses is None and "cam_to_world" in needs:
-        run = ", or a RUN that predicts them" if loaded.method.one_picture else ""
-        raise InputError(f"{source} has no poses, {loaded.method.name} needs them; give --poses FILE or --poses -{run}")
-    taken = take(given, counters, stop)
+        given = recorded(given, loaded.needs) if take is live.every else in_real_time(recorded(given, loaded.needs))
     feed = None if poses is None else _feed(poses, pose_format, tolerance, wait, stop)
-    stream = live.posed(taken, counters, feed, camera, offset)
+    stream = live.posed(take(given, counters, stop), counters, feed, camera, offset)
     command = " ".join(["kinodepth", *sys.argv[1:]])
     parts = tuple(part.strip() for part in save.split(",") if part.strip())
     place: Any = nullcontext() if out is None else LiveFolder(Path(out), loaded, source, parts, resolution, command)
@@ -106,6 +102,17 @@ def run(
                 folder.write(frame, prediction)
     print(counters.sentence() + (f"; {out}" if out is not None else ""))
     return 0
+
+
+def _check(model: DepthModel, given: Iterator[Numbered] | Sequence, source: str, elsewhere: frozenset[str]) -> None:
+    """Raise ``InputError`` unless ``given`` has what ``model`` needs and does not get from ``elsewhere``."""
+    from kinodepth.types import InputError, Sequence
+
+    if isinstance(given, Sequence):
+        model.check(given, elsewhere)
+    elif "cam_to_world" in model.needs:
+        run = ", or a RUN that predicts them" if model.method.one_picture else ""
+        raise InputError(f"{source} has no poses, {model.method.name} needs them; give --poses FILE or --poses -{run}")
 
 
 def _frames(

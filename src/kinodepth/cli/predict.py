@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kinodepth.inference.job import Summary
     from kinodepth.inference.model import DepthModel
     from kinodepth.types import Sequence
 
@@ -62,14 +65,12 @@ def run(
     from pathlib import Path
 
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from kinodepth.cli._settings import key_values
     from kinodepth.data import open_sequence
     from kinodepth.engine.recordings import with_camera
-    from kinodepth.inference.job import Options, Summary, predict_folder
-    from kinodepth.inference.model import is_ours, load, with_odometry, with_outputs
-    from kinodepth.types import InputError
+    from kinodepth.inference.job import Options, predict_folder
+    from kinodepth.inference.model import load, load_odometry, with_odometry, with_outputs
     from kinodepth.visualization.colormap import parse_range
 
     if source is None:
@@ -80,12 +81,7 @@ def run(
     loaded = load(model, weights, device=device, precision=precision, config=key_values(set or []))
     loaded = with_outputs(loaded, [part.strip() for part in outputs.split(",") if part.strip()])
     if poses is not None:
-        if not is_ours(poses):
-            raise InputError(
-                f"--poses {poses} is no run folder or weights file of kinodepth; expected those of a method that "
-                "predicts poses, as rm_depth; recorded poses belong into the folder of the recording (docs/data.md)"
-            )
-        loaded = with_odometry(loaded, load(poses, device=device, precision=precision))
+        loaded = with_odometry(loaded, load_odometry(poses, loaded))
     sequence = open_sequence(source, format=format)
     if fov is not None:
         sequence = with_camera(sequence, fov)
@@ -98,17 +94,25 @@ def run(
         overwrite,
         " ".join(["kinodepth", *sys.argv[1:]]),
     )
-    columns = (TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[cost]}"))
-    summary = Summary()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=len(sequence), cost="")
-        for summary in predict_folder(loaded, sequence, folder, options):
-            cost = summary.latency.summary().get("mean_ms")
-            progress.update(task, completed=summary.frames, cost="" if cost is None else f"{cost:.0f} ms/frame")
+    summary = _followed(predict_folder(loaded, sequence, folder, options), len(sequence))
     console = Console(highlight=False)
     console.print(", ".join(f"{name} {_short(value)}" for name, value in summary.numbers().items()), soft_wrap=True)
     console.print(f"depth and report: {folder / 'report.html'}", soft_wrap=True)
     return 0
+
+
+def _followed(summaries: Iterator[Summary], frames: int) -> Summary:
+    """The last of ``summaries``, whose progress towards ``frames`` is shown."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("predict"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[cost]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=frames, cost="")
+        for summary in summaries:
+            cost = summary.latency.summary().get("mean_ms")
+            progress.update(task, completed=summary.frames, cost="" if cost is None else f"{cost:.0f} ms/frame")
+    return summary
 
 
 def _default_model(source: str, format: str | None) -> str:

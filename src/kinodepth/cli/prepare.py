@@ -84,14 +84,12 @@ def run(
         folder = Path(out) / sequence.name if len(found) > 1 else Path(out)
         chosen = choose(sequence, cut)
         index = _index(sequence, chosen, rule)
-        lacks = sorted({"camera", "cam_to_world", "depth", "timestamp"} - chosen.provides)
-        has = ", ".join(sorted(chosen.provides)) + (f"; without {', '.join(lacks)}" if lacks else "")
         if not dry_run:
             with progress("prepare", len(chosen)) as follow:
                 for _ in follow(prepare(chosen, folder, cut, index)):
                     pass
         word = "would write" if dry_run else "wrote"
-        console.print(f"{folder}: {word} {len(chosen)} of {len(sequence)} frames with {has}")
+        console.print(f"{folder}: {word} {len(chosen)} of {len(sequence)} frames with {_fields(chosen)}")
         if index is not None:
             console.print(f"{folder}: {_statistics(index, len(chosen))}")
         left = len(chosen if index is None else index)
@@ -99,6 +97,12 @@ def run(
             console.print(f"{folder}: warning: {left} frames left, and fewer than {FEWEST} cannot train; keep more")
     console.print(f"next: kinodepth check {out}")
     return 0
+
+
+def _fields(sequence: Sequence) -> str:
+    """What a recording has, and what it lacks of what is commonly wanted."""
+    lacks = sorted({"camera", "cam_to_world", "depth", "timestamp"} - sequence.provides)
+    return ", ".join(sorted(sequence.provides)) + (f"; without {', '.join(lacks)}" if lacks else "")
 
 
 def _annotate(source: str, out: str, dry_run: bool) -> int:

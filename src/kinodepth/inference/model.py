@@ -152,6 +152,16 @@ def with_outputs(model: DepthModel, names: Iterable[str]) -> DepthModel:
     return replace(model, outputs=wanted)
 
 
+def load_odometry(path: str, model: DepthModel) -> DepthModel:
+    """The run or weights at ``path``, whose poses ``model`` is to use, on its device and in its precision."""
+    if not is_ours(path):
+        raise InputError(
+            f"--poses {path} is no run folder or weights file of kinodepth; expected those of a method that predicts "
+            "poses, as rm_depth; recorded poses belong into the folder of the recording (docs/data.md)"
+        )
+    return load(path, device=str(model.device), precision=model.precision)
+
+
 def with_odometry(model: DepthModel, poses: DepthModel) -> DepthModel:
     """``model`` fed with the poses that ``poses`` predicts; its depth is then known up to one factor.
 

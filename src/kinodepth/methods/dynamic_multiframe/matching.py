@@ -10,10 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from kinodepth.geometry.compiled import compiled, in_bands
-from kinodepth.methods.dynamic_multiframe.volume import C1, C2, Matcher
+from kinodepth.methods.dynamic_multiframe.volume import C1, C2, SHARES, Matcher
 
-# Of one minus SSIM, halved, and of the absolute difference.
-SHARES = {"ssim": (1.0, 0.0), "ssim_l1": (0.85, 0.15), "l1": (0.0, 1.0)}
 ZERO, ONE, TWO, NINE, HALF = (np.float32(value) for value in (0, 1, 2, 9, 0.5))
 NEAREST, TINY = np.float32(1e-6), np.float32(1e-7)
 

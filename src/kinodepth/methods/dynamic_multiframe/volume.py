@@ -26,7 +26,9 @@ UNSEEN = 1e3  # added to the error where a neighbour does not see the pixel: no 
 FLOOR = 1e-3  # least weight of a neighbour that sees the pixel: without texture all weigh the same
 ELEMENTS = 1 << 17  # of an image tensor that one step works on, on a processor
 MANY = 1 << 24  # the same elsewhere
-LOOPS = ("ssim", "ssim_l1", "l1")  # what the compiled loops know
+# Of one minus SSIM, halved, and of the absolute difference.
+SHARES = {"ssim": (1.0, 0.0), "ssim_l1": (0.85, 0.15), "l1": (0.0, 1.0)}
+LOOPS = tuple(SHARES)  # what the compiled loops know
 
 
 class Matches(NamedTuple):
@@ -132,12 +134,12 @@ def _sweep(
         sums = _sum(strip), _sum(strip.square())
         swept_errors(framed, strip, sums, rays, shift[..., 0, 0], closeness, how, above, errors, seen)
     else:
-        key = _Key(strip.repeat_interleave(len(framed) // len(around), 0), how.matching)
+        key = strip.repeat_interleave(len(framed) // len(around), 0)
         edges = (half, half, half - above, half - (last - rows[1]))
         inner = slice(above, above + rows[1] - rows[0])
         for plane, near in enumerate(closeness.split(1, 1)):
             pixels, visible = _pixels(rays + shift * near, (height, width), how)
-            error = F.pad(key.error(sample(framed, pixels, padding="border"), how.channels), edges)
+            error = F.pad(_errors(key, sample(framed, pixels, padding="border"), how), edges)
             error = running_sum(running_sum(error, how.patch, 1), how.patch, 2)
             torch.mul(error, 1 / how.patch**2, out=errors[:, plane])
             seen[:, plane] = visible[:, inner]
@@ -155,62 +157,24 @@ def _pixels(points: Tensor, size: tuple[int, int], how: Matcher) -> tuple[Tensor
     """Where homogeneous ``points`` N x 3 x h+2 x W+2 fall, N x 2 x .., and which of the inner ones can be seen."""
     z = points[:, 2:]
     pixels = points[:, :2] / (z + 1e-7 if how.convention == "published" else z.clamp(min=1e-6))
-    # The released code samples a map of ones in a frame of zeros: what touches a one counts. In-place comparisons give
-    # floats, several times faster than booleans. What lies behind the camera went far away.
-    farthest = None
-    for place, length in zip(pixels.unbind(1), (size[1], size[0])):
-        low, high = how.border, length + 1 - how.border
-        beyond = (place - (low + high) / 2).abs_().sub_((high - low) / 2)
-        farthest = beyond if farthest is None else torch.maximum(farthest, beyond, out=beyond)
-    assert farthest is not None
-    return pixels, farthest.lt_(0)[:, 1:-1, 1:-1]
+    # The released code samples a map of ones in a frame of zeros: what touches a one counts.
+    last = pixels.new_tensor([size[1], size[0]])[:, None, None] + 1 - how.border
+    return pixels, ((pixels > how.border) & (pixels < last)).all(1)[:, 1:-1, 1:-1]
 
 
-class _Key:
-    """The keyframe's side of the error: rows N x 3 x h+2 x W+2, of which the outer ones are for windows only.
-
-    SSIM is written with sums over windows of 9 pixels, X of the neighbour and Y of the keyframe, so that every pass
-    over memory does as much as it can: (2 XY + 81 C1) (18 S(xy) - 2 XY + 81 C2) / ((XX + YY + 81 C1) (9 S(xx + yy)
-    - XX - YY + 81 C2)), the second factor of each product from its first.
-    """
-
-    def __init__(self, image: Tensor, matching: Matching) -> None:
-        self.image, self.matching = image, matching
-        self.inner = image[..., 1:-1, 1:-1]
-        if matching.startswith("ssim"):
-            self.total = _sum(image)
-            self.first = self.total.square() + 81 * C1
-            self.square = image.square() + (C1 + C2)
-            self.half, self.offset = image.new_tensor((C1 + C2) / 2), image.new_tensor(40.5 * C1)
-
-    def error(self, warped: Tensor, channels: tuple[float, float, float]) -> Tensor:
-        """The error N x h x W, channels weighted, of a neighbour seen from here, N x 3 x h+2 x W+2."""
-        if self.matching.startswith("l1"):
-            return _weighted(self._difference(warped), channels)
-        error = _weighted(self._likeness(warped), channels).mul_(-2).add_(sum(channels) / 2)
-        if self.matching == "ssim":
-            return error
-        return error.mul_(0.85).add_(_weighted(self._difference(warped), channels), alpha=0.15)
-
-    def _difference(self, warped: Tensor) -> Tensor:
-        difference = (warped[..., 1:-1, 1:-1] - self.inner).abs_()
-        return F.avg_pool2d(difference, 3, 1, 1) if self.matching == "l1_pooled" else difference
-
-    def _likeness(self, warped: Tensor) -> Tensor:
-        """A quarter of SSIM of every channel. It needs no clamp: beyond [-1/4, 1/4] it gets by rounding only."""
-        total = _sum(warped)
-        cross = _sum(torch.addcmul(self.half, warped, self.image))
-        square = _sum(torch.addcmul(self.square, warped, warped))
-        both = torch.addcmul(self.offset, total, self.total)
-        first = torch.addcmul(self.first, total, total)
-        cross.sub_(both, alpha=1 / 9).mul_(both)
-        return cross.div_(square.sub_(first, alpha=1 / 9).mul_(first))
-
-
-def _weighted(values: Tensor, channels: tuple[float, float, float]) -> Tensor:
-    """The weighted sum over the channels of N x 3 x h x W."""
-    red, green, blue = values.unbind(1)
-    return (red * channels[0]).add_(green, alpha=channels[1]).add_(blue, alpha=channels[2])
+def _errors(key: Tensor, warped: Tensor, how: Matcher) -> Tensor:
+    """The error N x h x W, channels weighted, of ``warped`` against ``key``, N x 3 x h+2 x W+2."""
+    difference = (warped - key)[..., 1:-1, 1:-1].abs()
+    if how.matching == "l1_pooled":
+        error = F.avg_pool2d(difference, 3, 1, 1)
+    else:
+        unlike, apart = SHARES[how.matching]
+        a, b = _sum(key) / 9, _sum(warped) / 9
+        covariance = _sum(key * warped) / 9 - a * b
+        variances = _sum(key.square() + warped.square()) / 9 - a.square() - b.square()
+        alike = (2 * a * b + C1) * (2 * covariance + C2) / ((a.square() + b.square() + C1) * (variances + C2))
+        error = unlike * (1 - alike) / 2 + apart * difference
+    return torch.einsum("nchw,c->nhw", error, error.new_tensor(how.channels))
 
 
 def _sum(x: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ class MiningSupervisionConfig:
     final_rate: float = 2e-5  # Adam, constant (published)
     alignment_batch: int = 32  # objects per step (published: 32)
     smooth_weight: float = 0.002  # edge-aware smoothness of inverse depth (published)
-    # Share of stage depth in which all pixels have to be explained, also those that the unmoved neighbours explain
-    # better (published: 0, always with convention published)
-    everywhere: float = 0.5
+    # Share of stage depth after which pixels do not count that the unmoved neighbours explain better (published: 0,
+    # and so it is with convention published)
+    automask_after: float = 0.5
     sparsity_weight: float = 0.02  # sparsity of object motion (published)
     object_smooth_weight: float = 0.02  # smoothness inside objects (published)
     label_weight: float = 0.1  # labels of moving objects (published)

@@ -95,13 +95,13 @@ def joint_terms(
     intrinsics: Tensor,
     motion: Tensor | None,
     convention: Convention,
-    everywhere: bool = False,
+    automask: bool = True,
 ) -> Explained:
     """Photometric and smoothness term per scale (``photo_s``, ``smooth_s``, the latter over 2^s) and ``sparsity``.
 
     ``pyramid`` the target at 1 / 2^s, ``depths`` likewise, ``neighbours`` 2B x 3 x H x W, ``intrinsics`` 2B x 3 x 3,
-    ``motion`` 2B x 2 x H x W or None; every scale is compared at full size. Pixels count where the warped neighbours
-    explain them better than the unmoved ones, or ``everywhere``.
+    ``motion`` 2B x 2 x H x W or None; every scale is compared at full size. With ``automask`` pixels count where
+    the warped neighbours explain them better than the unmoved ones.
     """
     target = pyramid[0]
     unmoved = best_error(target, neighbours)
@@ -112,7 +112,7 @@ def joint_terms(
         pixels = projected(torch.cat([full, full]), neighbour_from_target, intrinsics, motion, convention=convention)
         warped = sample(neighbours, pixels)
         error = best_error(target, warped)
-        counted = torch.ones_like(error, dtype=torch.bool) if everywhere else (error < unmoved).detach()
+        counted = (error < unmoved).detach() if automask else torch.ones_like(error, dtype=torch.bool)
         first = first or (pixels, warped, counted)
         terms[f"photo_{scale}"] = masked_mean(error, counted)
         terms[f"smooth_{scale}"] = edge_aware_smoothness_loss(1 / depth, pyramid[scale]) / 2**scale

@@ -27,23 +27,23 @@ def objective(model: nn.Module, clip: Clip, stage: Stage, generator: torch.Gener
     if stage.name == "alignment":
         return alignment_objective(model, clip)
     if stage.name in ("depth", "motion", "joint", "final"):
-        return scene_objective(model, clip, stage.name, everywhere=at_the_start(stage, model.config))
+        return scene_objective(model, clip, stage.name, automask=automasks(stage, model.config))
     from kinodepth.methods.mining_supervision.found import found_objective
 
     return found_objective(model, clip, stage, generator)
 
 
-def at_the_start(stage: Stage, config: MiningSupervisionConfig) -> bool:
-    """Whether all pixels have to be explained, also those that the unmoved neighbours explain better.
+def automasks(stage: Stage, config: MiningSupervisionConfig) -> bool:
+    """Whether pixels do not count that the unmoved neighbours explain better.
 
     Those are most pixels to nets that know nothing yet, and to leave them out can teach that everything is far away.
     """
-    begins = stage.name == "depth" and config.convention == "exact"
-    return begins and stage.done < config.everywhere * stage.steps
+    waits = stage.name == "depth" and config.convention == "exact"
+    return not waits or stage.done >= config.automask_after * stage.steps
 
 
-def scene_objective(model: MiningSupervision, clip: Clip, stage: str, everywhere: bool = False) -> Objective:
-    """Depth, pose and motion of B triplets (target, previous, next); ``everywhere`` as in ``joint_terms``."""
+def scene_objective(model: MiningSupervision, clip: Clip, stage: str, automask: bool = True) -> Objective:
+    """Depth, pose and motion of B triplets (target, previous, next); ``automask`` as in ``joint_terms``."""
     config = model.config
     if stage == "motion" and config.convention == "published":
         model.depth_net.train(), model.pose_net.train()  # their running statistics still move
@@ -63,7 +63,7 @@ def scene_objective(model: MiningSupervision, clip: Clip, stage: str, everywhere
             motion = joint.residual_motion(flow, seen.depth, transforms, intrinsics, gate, config.convention)
     with torch.autocast(target.device.type, enabled=False):
         found = joint.joint_terms(
-            pyramid(target), neighbours, depths, transforms, intrinsics, motion, config.convention, everywhere
+            pyramid(target), neighbours, depths, transforms, intrinsics, motion, config.convention, automask
         )
         terms = means(found.terms)
         if stage == "final":

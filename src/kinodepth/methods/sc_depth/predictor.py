@@ -19,17 +19,18 @@ class ScDepthPredictor:
     """Depth at network size, up to one unknown factor, for images of any size.
 
     ``outputs`` may hold ``poses``: ``cam_to_world`` is the predicted trajectory, the first frame's camera is the world.
-    The depth net is copied, its BatchNorms are folded and its weights laid out channels last. ``dtype`` bfloat16 is
-    faster where the processor has instructions for it, several times slower elsewhere.
+    The nets are copied and their BatchNorms folded, the depth net's weights laid out channels last. ``dtype`` bfloat16
+    is faster where the processor has instructions for it, several times slower elsewhere.
     """
 
     def __init__(
         self, model: nn.Module, outputs: frozenset[str] = frozenset(), dtype: torch.dtype = torch.float32
     ) -> None:
         assert isinstance(model, ScDepth)
-        self.model, self.config, self.outputs, self.dtype = model, model.config, outputs, dtype
+        self.config, self.outputs, self.dtype = model.config, outputs, dtype
         depth_net = fuse_batch_norm(model.depth_net).requires_grad_(False)
         self.depth_net = pack_convolutions(depth_net.to(dtype).to(memory_format=torch.channels_last))
+        self.pose_net = fuse_batch_norm(model.pose_net).requires_grad_(False) if "poses" in outputs else None
 
     def init(self) -> tuple[Tensor, Tensor] | None:
         """No state for depth alone; else an empty image stands for the frame before the first, with its pose."""
@@ -50,10 +51,10 @@ class ScDepthPredictor:
         prediction = Prediction(
             frame.name, depth, "up_to_scale", "scene unit", camera, frame.cam_to_world, frame.timestamp
         )
-        if state is None:
+        if state is None or self.pose_net is None:
             return prediction, None
         before, pose = state
         if before.numel():
-            moved = pose_from_vector(self.model.poses(image[:, None], before[:, None])[:, 0].float())
+            moved = pose_from_vector(self.pose_net(image, before).float())
             pose = compose(pose, moved[0].double().cpu())
         return replace(prediction, cam_to_world=pose), (image, pose)
