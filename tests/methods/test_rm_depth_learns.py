@@ -6,6 +6,8 @@ that.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -14,10 +16,11 @@ from kinodepth.geometry.depth import sigmoid_to_depth
 from kinodepth.geometry.pose import pose_matrix
 from kinodepth.geometry.sampling import resize
 from kinodepth.losses.smoothness import edge_aware_smoothness_loss
+from kinodepth.methods import load
 from kinodepth.methods.rm_depth import motion_losses
 from kinodepth.methods.rm_depth.objective import Pairs, photometric_loss
 from kinodepth.methods.rm_depth.photometric import target_statistics
-from kinodepth.types import Camera, Clip
+from kinodepth.types import Camera, Clip, Frame
 
 HEIGHT, WIDTH, FOCAL = 64, 96, 60.0
 WALL, BOX = 10.0, 5.0  # depths
@@ -83,3 +86,23 @@ def test_the_losses_tell_depth_and_motion_apart(video):
             optimizer.step()
         errors[moves] = error_in_box(depth.detach(), truth, box)
     assert errors[True] < 0.6 * errors[False], errors
+
+
+@pytest.mark.long
+def test_the_whole_model_finds_the_box_and_without_object_motion_less_so(video):
+    """Both networks, trained on the three pictures alone; nothing is known but the camera's intrinsics."""
+    clip, truth, box = video
+    method, errors = load("rm_depth"), {}
+    small = {"height": HEIGHT, "width": WIDTH, "batch_size": 1, "pretrained": False, "steps": 100, "burn_in": 0.5}
+    for moves in (True, False):
+        torch.manual_seed(0)
+        config = method.config(**small, object_motion=moves)
+        model, stage = method.build(config).train(), method.stages(config)[0]
+        optimizer, draws = torch.optim.Adam(model.parameters(), lr=5e-4), torch.Generator().manual_seed(0)
+        for step in range(config.steps):
+            optimizer.zero_grad()
+            method.objective(model, clip, replace(stage, done=step), draws).total.backward()
+            optimizer.step()
+        prediction, _ = method.predictor(model.eval()).step(Frame("", clip.images[0, 0]), None)
+        errors[moves] = error_in_box(prediction.depth[None], truth, box)
+    assert errors[True] < 0.9 * errors[False], errors
